@@ -1,0 +1,158 @@
+"""The command `calibrate`: train, evaluate, show."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+import inspector
+from inspector.domain.errors import FatalError
+
+log = logging.getLogger("calibrate")
+
+
+class _Numbers(click.ParamType):
+    """Whole numbers separated by commas."""
+
+    name = "N,N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(number) for number in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of whole numbers such as 1,2,3", param, ctx)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(inspector.__version__, prog_name="calibrate")
+def cli() -> None:
+    """Makes recipes from good parts, and measures them."""
+
+
+@cli.command()
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--recipe", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.option("--name", help="Name of the recipe; default the folder's.")
+@click.option("--version", "version", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--weights", help="bundled, imagenet or random:SEED. Default: imagenet with a GPU, else bundled.")
+@click.option("--weights-dir", type=click.Path(path_type=Path), help="Folder with ImageNet weight files.")
+@click.option("--source-network", "source", help="Source backbone.")
+@click.option("--target-network", "target", help="Target backbone.")
+@click.option("--size", type=_Numbers(), default="256", show_default=True, help="Input size: SIDE or HEIGHT,WIDTH.")
+@click.option("--levels", type=_Numbers(), default="1,2,3", show_default=True, help="Hierarchies in use.")
+@click.option("--latents", type=_Numbers(), help="Latent width for each level.")
+@click.option("--position", type=click.Choice(["none", "add", "concat"]), default="none", show_default=True)
+@click.option("--schedule", default="fast", show_default=True, help="fast, stable or published.")
+@click.option("--false-rejects", "target_rate", type=float, default=0.005, show_default=True, help="Target rate.")
+@click.option("--confidence", type=float, default=0.95, show_default=True, help="Confidence of the promise.")
+@click.option("--folds", type=int, help="0 holds parts out; default 5 below 500 good parts, else 0.")
+@click.option("--calibration-share", type=float, default=0.4, show_default=True, help="Share held out with --folds 0.")
+@click.option("--residual-limit", type=float, default=1.5, show_default=True, help="Soundness bound.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Default: cuda if there is one, else cpu.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads on the CPU.")
+@click.option("--memory-gib", type=float, default=4.0, show_default=True, help="Features beyond it go to --scratch.")
+@click.option("--scratch", type=click.Path(path_type=Path), help="Folder for features that don't fit in memory.")
+def train(data: Path, recipe: Path, **options: Any) -> None:
+    """Make a recipe from the good images in DATA (a folder, or a category in MVTec AD's layout).
+
+    Ctrl-C keeps the state; the same command goes on where it stopped.
+    """
+    from calibration.cli.progress import ConsoleReporter
+    from calibration.cli.planning import make_plan
+    from calibration.cli.tables import recipe_summary
+    from calibration.train import calibrate
+
+    console = Console(stderr=True)
+    plan, remark = make_plan(data, recipe, options)
+    with ConsoleReporter(console) as reporter:
+        if remark:
+            reporter.say(remark)
+        try:
+            made = calibrate(plan, reporter)
+        except KeyboardInterrupt:
+            reporter.say("stopped; run the same command again to go on from here")
+            raise
+    click.echo(recipe_summary(made))
+
+
+@cli.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures to this file.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads on the CPU.")
+def evaluate(recipe: Path, data: Path, json_path: Path | None, device: str, threads: int | None) -> None:
+    """Measure RECIPE on the test images of DATA: AUROC, AUPRO, F1, and pass/fail at its own threshold."""
+    from calibration.cli.progress import ConsoleReporter
+    from calibration.cli.tables import evaluation_summary
+    from calibration.evaluate import evaluate_recipe, write_json
+    from inspector.recipe.store import load_recipe
+
+    with ConsoleReporter(Console(stderr=True)) as reporter:
+        figures = evaluate_recipe(load_recipe(recipe), data, device=device, threads=threads, reporter=reporter)
+    if json_path is not None:
+        write_json(json_path, figures.as_record())
+    click.echo(evaluation_summary(figures))
+
+
+@cli.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(recipe: Path, as_json: bool) -> None:
+    """Show what RECIPE is and what it promises; checks its content hash."""
+    from calibration.cli.tables import recipe_json, recipe_summary
+    from inspector.recipe.store import load_recipe
+
+    loaded = load_recipe(recipe)
+    click.echo(recipe_json(loaded) if as_json else recipe_summary(loaded))
+
+
+@cli.command(hidden=True)
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("sheet", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+def sheet(recipe: Path, sheet: Path, images: tuple[Path, ...]) -> None:
+    """Write SHEET (PNG): each of IMAGES beside its anomaly map."""
+    from calibration.contact_sheet import write_sheet
+    from inspector.recipe.store import load_recipe
+
+    write_sheet(load_recipe(recipe), images, sheet)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        argv: Arguments; default those of the process.
+
+    Returns:
+        Exit code: 0, or that of the error (`inspector.domain.errors`), 2 for wrong arguments, 130 after Ctrl-C.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s: %(message)s")
+    try:
+        cli.main(args=argv, prog_name="calibrate", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return 130
+    except FatalError as error:
+        for line in str(error).splitlines():
+            log.error("%s", line)
+        return error.exit_code
+    except Exception:
+        log.exception("defect of the program")
+        return 70
+    return 0
+
+

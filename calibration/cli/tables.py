@@ -1,0 +1,99 @@
+"""Recipes and figures as text for a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+
+from rich.console import Console
+from rich.table import Table
+
+from calibration.evaluate import CONFIDENCE, Figures
+from inspector.domain.threshold import Threshold
+from inspector.recipe.store import Recipe
+
+
+def _text(table: Table) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=110).print(table)
+    return stream.getvalue().rstrip()
+
+
+def _facts(title: str, rows: list[tuple[str, str]]) -> str:
+    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for name, value in rows:
+        table.add_row(name, value)
+    return _text(table)
+
+
+def recipe_summary(recipe: Recipe) -> str:
+    """The recipe's facts and promise."""
+    manifest = recipe.manifest
+    network, geometry, record = manifest.network, manifest.geometry, manifest.calibration
+    frame = "any size" if geometry.frame_px is None else "x".join(map(str, geometry.frame_px)) + " px"
+    threshold = Threshold(**manifest.threshold.model_dump())
+    rows = [
+        ("folder", str(recipe.folder)),
+        ("content hash", recipe.content_hash),
+        ("created", manifest.created),
+        ("detector", f"{network.detector}, levels {list(network.levels)}, latents {list(network.latents)}"),
+        ("position code", network.position),
+        ("source network", f"{network.source.name} ({network.source.weights}, {network.source.sha256[:12]})"),
+        ("target network", f"{network.target.name} ({network.target.weights}, {network.target.sha256[:12]})"),
+        ("frame, input", f"{frame}, {geometry.width_px}x{geometry.height_px} px"),
+        ("good parts", f"{record.get('good_parts')} ({record.get('threshold_parts')} for the threshold)"),
+        ("schedule", f"{record.get('schedule')}, {record.get('steps')} steps, seed {record.get('seed')}"),
+        ("soundness", f"held-out / training residual by level {record.get('residual_ratio')}"),
+        (
+            "validation",
+            f"{record.get('validation_rejected')} of {record.get('validation_parts')} unseen good parts rejected",
+        ),
+        ("threshold", threshold.describe()),
+    ]
+    if manifest.random_weights:
+        rows.append(("warning", "RANDOM WEIGHTS: this recipe can't inspect; for trials of the chain only"))
+    return _facts(f"recipe {manifest.name} v{manifest.version}", rows)
+
+
+def recipe_json(recipe: Recipe) -> str:
+    """The manifest and the content hash as JSON."""
+    record = {"content_hash": recipe.content_hash, **recipe.manifest.model_dump(mode="json")}
+    return json.dumps(record, indent=2)
+
+
+def _rate(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2%}"
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+def evaluation_summary(figures: Figures) -> str:
+    """The figures of an evaluation."""
+    confusion = figures.confusion
+    limit = confusion.false_reject_limit(CONFIDENCE) if confusion.good else math.nan
+    rows = [
+        ("image AUROC", _number(figures.image_auroc)),
+        ("pixel AUROC", _number(figures.pixel_auroc)),
+        ("AUPRO (FPR 0.3)", _number(figures.aupro)),
+        ("F1-max", f"{_number(figures.f1_max)} (best possible threshold, chosen with the labels)"),
+        (
+            "good parts",
+            f"{confusion.good}: {confusion.good_pass} pass, {confusion.good_fail} fail; false-reject rate "
+            f"{_rate(confusion.false_reject_rate)} (at most {_rate(limit)} with {CONFIDENCE:.0%} confidence)",
+        ),
+        (
+            "defective parts",
+            f"{confusion.bad}: {confusion.bad_fail} fail, {confusion.bad_pass} pass; detection rate "
+            f"{_rate(confusion.detection_rate)}",
+        ),
+        ("threshold", figures.threshold.describe()),
+        ("time", f"{figures.milliseconds:.1f} ms an image, one at a time"),
+    ]
+    for name, (images, rejected) in figures.by_class.items():
+        rows.append((f"  {name}", f"{rejected} of {images} rejected"))
+    return _facts(f"{figures.recipe} on {figures.data}", rows)

@@ -1,0 +1,40 @@
+"""`inspector check`: would this configuration run?"""
+
+from __future__ import annotations
+
+import yaml
+
+from inspector.cameras.factory import create_camera
+from inspector.config.schema import InspectorConfig
+from inspector.roles.daemon import admit_recipe
+
+
+def check_station(config: InspectorConfig, *, open_camera: bool) -> str:
+    """Opens the recipe and, if asked, the camera; nothing is started.
+
+    Args:
+        config: The configuration, already validated.
+        open_camera: Open and close the camera too.
+
+    Returns:
+        The resolved configuration as YAML, with what was checked as comments above it.
+
+    Raises:
+        FatalError: What is wrong and how to mend it.
+    """
+    recipe = admit_recipe(config)
+    threshold = recipe.manifest.threshold
+    facts = [
+        f"recipe {recipe.manifest.name} v{recipe.manifest.version}: content hash {recipe.content_hash[:12]} checked",
+        f"threshold {threshold.value:.6g}: {threshold.method}, at most {threshold.promise:.3%} of good parts rejected "
+        f"at {threshold.confidence:.0%} confidence (target {threshold.target:.3%})",
+    ]
+    if open_camera:
+        camera = create_camera(config.camera)
+        try:
+            camera.open()
+        finally:
+            camera.close()
+        facts.append(f"camera {config.camera.kind}: opened and closed")
+    resolved = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return "\n".join([*(f"# {fact}" for fact in facts), resolved]).rstrip()

@@ -1,0 +1,143 @@
+"""The command `inspector`: arguments, one log line for an error, exit codes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import click
+
+import inspector
+from inspector.config.load import load_config
+from inspector.domain.errors import FatalError
+
+log = logging.getLogger("inspector")
+
+_CONFIG = click.option(
+    "-c",
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    default=Path("inspector.yaml"),
+    show_default=True,
+    help="Configuration file.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(inspector.__version__, prog_name="inspector")
+def cli() -> None:
+    """Inspects parts on a conveyor: every trigger gets exactly one verdict, in time."""
+
+
+@cli.command()
+@_CONFIG
+def run(config_path: Path) -> None:
+    """Run the line until SIGTERM, Ctrl-C or the end of the source."""
+    from inspector.roles.daemon import run_daemon
+
+    run_daemon(load_config(config_path), os.environ)
+
+
+@cli.command()
+@_CONFIG
+@click.option("--camera/--no-camera", default=True, show_default=True, help="Open the camera too.")
+def check(config_path: Path, camera: bool) -> None:
+    """Check configuration, recipe and camera, and print the resolved configuration."""
+    from inspector.cli.check import check_station
+
+    click.echo(check_station(load_config(config_path), open_camera=camera))
+
+
+@cli.command()
+@click.option(
+    "--producer",
+    "producers",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="GenTL producer (.cti); may be repeated. Default: GENICAM_GENTL64_PATH.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def cameras(producers: tuple[Path, ...], as_json: bool) -> None:
+    """List the cameras that can be found."""
+    from inspector.cli.cameras import camera_table
+
+    click.echo(camera_table(producers, as_json=as_json))
+
+
+@cli.command()
+@click.option("--data", type=click.Path(path_type=Path), help="MVTec AD category; default: the synthetic conveyor.")
+@click.option("--weights", default=None, help="bundled, imagenet or random:SEED.")
+@click.option("--weights-dir", type=click.Path(path_type=Path), help="Folder with ImageNet weight files.")
+@click.option("--source-network", default=None, help="Source backbone.")
+@click.option("--target-network", default=None, help="Target backbone.")
+@click.option("--parts", type=click.IntRange(min=1), default=None, help="Parts to inspect.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Triggers a second; default: on demand.")
+@click.option("--deadline-ms", type=click.FloatRange(min=0, min_open=True), default=2000.0, show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), default=Path("demo-output"), show_default=True)
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures to this file.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of everything random.")
+def demo(
+    data: Path | None,
+    weights: str | None,
+    weights_dir: Path | None,
+    source_network: str | None,
+    target_network: str | None,
+    parts: int | None,
+    rate: float | None,
+    deadline_ms: float,
+    output: Path,
+    json_path: Path | None,
+    seed: int,
+) -> None:
+    """Calibrate on good parts and run the whole daemon over test parts."""
+    from inspector.cli.demo import Demo, run_demo
+
+    run_demo(
+        Demo(
+            data=data,
+            weights=weights,
+            weights_dir=weights_dir,
+            source_network=source_network,
+            target_network=target_network,
+            parts=parts,
+            rate=rate,
+            deadline_ms=deadline_ms,
+            output=output,
+            json_path=json_path,
+            seed=seed,
+        )
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        argv: Arguments; default those of the process.
+
+    Returns:
+        Exit code: 0, or that of the error (`inspector.domain.errors`), or 2 for wrong arguments.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s: %(message)s")
+    try:
+        cli.main(args=argv, prog_name="inspector", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Abort:
+        return 130
+    except KeyboardInterrupt:
+        return 130
+    except FatalError as error:
+        for line in str(error).splitlines():
+            log.error("%s", line)
+        return error.exit_code
+    except Exception:
+        log.exception("defect of the program")
+        return 70
+    return 0

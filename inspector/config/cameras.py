@@ -1,0 +1,100 @@
+"""Configuration of the cameras: one frozen model for each kind, told apart by `kind`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class FolderCamera(Strict):
+    """Plays the images of a folder in the order of their paths, subfolders included."""
+
+    kind: Literal["folder"]
+    path: Path
+    """Folder with .png, .jpg, .jpeg, .bmp, .tif, .tiff or .webp images."""
+    rate: float | None = Field(default=None, gt=0)
+    """Triggers a second; without it a part is taken whenever the worker has room for one."""
+    loop: bool = False
+    """Begin again at the end instead of ending."""
+
+
+class VideoCamera(Strict):
+    """Anything that OpenCV opens: a video file, a V4L2 device, an RTSP stream."""
+
+    kind: Literal["video"]
+    source: str
+    """A file, a device such as /dev/video0, or a URL such as rtsp://camera/stream."""
+    rate: float | None = Field(default=None, gt=0)
+    """For files: triggers a second (default: the file's own rate). For live sources: must be absent."""
+    loop: bool = False
+    """For files: begin again at the end instead of ending."""
+    read_timeout_s: float = Field(default=5.0, gt=0)
+    """A live source that delivers nothing for so long is lost."""
+
+
+class SyntheticCamera(Strict):
+    """A seeded conveyor that renders parts, some with labelled defects."""
+
+    kind: Literal["synthetic"]
+    seed: int = Field(default=1, ge=0)
+    """The same seed renders the same parts in the same order."""
+    parts: int | None = Field(default=None, gt=0)
+    """End after so many parts; without it the conveyor runs on."""
+    rate: float | None = Field(default=None, gt=0)
+    """Triggers a second; without it a part is taken whenever the worker has room for one."""
+    defect_ratio: float = Field(default=0.1, ge=0, le=1)
+    """Share of parts with a defect."""
+    width_px: int = Field(default=384, ge=64, le=8192)
+    """Width of the rendered frame."""
+    height_px: int = Field(default=384, ge=64, le=8192)
+    """Height of the rendered frame."""
+    colour: bool = False
+    """Render RGB instead of grey."""
+
+
+class Feature(Strict):
+    """One GenICam feature to set before the acquisition starts."""
+
+    name: str
+    """Name of the node, for example ExposureTime."""
+    value: bool | int | float | str
+    """Value to write; for a command node, true executes it."""
+
+
+class GenicamCamera(Strict):
+    """A GenICam camera through a GenTL producer (.cti file)."""
+
+    kind: Literal["genicam"]
+    producers: tuple[Path, ...] = ()
+    """GenTL producer files; without any, those found through GENICAM_GENTL64_PATH."""
+    serial: str | None = None
+    """Choose the camera by its serial number."""
+    user_id: str | None = None
+    """Choose the camera by its user-defined name."""
+    model: str | None = None
+    """Choose the camera by its model name."""
+    index: int | None = Field(default=None, ge=0)
+    """Choose the camera by its place in the list; the least stable choice."""
+    features: tuple[Feature, ...] = ()
+    """Features written in this order before the start, and read back."""
+    buffers: int = Field(default=16, ge=2, le=512)
+    """Buffers announced to the producer."""
+    lost_after_s: float = Field(default=5.0, gt=0)
+    """A free-running camera that delivers nothing for so long is lost; a triggered one is asked for its
+    access status instead."""
+    free_running: bool = False
+    """True where frames come without a trigger, so that silence means the camera is lost."""
+
+
+CameraConfig = Annotated[
+    FolderCamera | VideoCamera | SyntheticCamera | GenicamCamera, Field(discriminator="kind")
+]
+"""Any of the cameras, chosen by `kind`."""

@@ -1,0 +1,154 @@
+"""Reads `inspector.yaml`: every mistake is reported with its line, relative paths are the file's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from inspector.config.schema import InspectorConfig
+from inspector.domain.errors import ConfigError
+
+_Key = tuple[str | int, ...]
+
+
+def load_config(path: Path) -> InspectorConfig:
+    """Reads and validates a configuration file.
+
+    Args:
+        path: The YAML file. Relative paths in it are taken from its folder.
+
+    Returns:
+        The frozen configuration, with absolute paths.
+
+    Raises:
+        ConfigError: The file can't be read or is wrong; the message has a line ``file:line: key: what`` for
+            each mistake.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: can't read the configuration: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: the configuration is not UTF-8 text") from error
+    return parse_config(text, path)
+
+
+def parse_config(text: str, path: Path) -> InspectorConfig:
+    """Validates configuration text as `load_config` does; `path` names it and anchors relative paths."""
+    data, lines = _parse_yaml(text, path)
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}:1: expected keys such as 'station:', 'recipe:' and 'camera:'")
+    try:
+        config = InspectorConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_describe(error, lines, path))) from None
+    anchored = _anchored(config, path.absolute().parent)
+    assert isinstance(anchored, InspectorConfig)
+    return anchored
+
+
+def _parse_yaml(text: str, path: Path) -> tuple[Any, dict[_Key, int]]:
+    """The data and the line of each key, duplicate keys refused."""
+    lines: dict[_Key, int] = {(): 1}
+    try:
+        loader = yaml.SafeLoader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                raise ConfigError(f"{path}:1: the configuration is empty")
+            _walk(node, (), lines, path)
+            return loader.construct_document(node), lines
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark is not None else 1
+        raise ConfigError(f"{path}:{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
+
+
+def _walk(node: yaml.Node, key: _Key, lines: dict[_Key, int], path: Path) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for name_node, value_node in node.value:
+            child = (*key, str(name_node.value))
+            line = name_node.start_mark.line + 1
+            if child in lines:
+                raise ConfigError(
+                    f"{path}:{line}: {_dotted(child)}: the key stands here a second time "
+                    f"(first on line {lines[child]})"
+                )
+            lines[child] = line
+            _walk(value_node, child, lines, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            item_key = (*key, index)
+            lines[item_key] = item.start_mark.line + 1
+            _walk(item, (*key, index), lines, path)
+
+
+def _describe(error: ValidationError, lines: dict[_Key, int], path: Path) -> list[str]:
+    kinds = {"folder", "video", "synthetic", "genicam"}
+    out = []
+    for item in error.errors():
+        key: _Key = tuple(
+            part for i, part in enumerate(item["loc"]) if not (i == 1 and part in kinds and item["loc"][0] == "camera")
+        )
+        known: _Key = key
+        while known not in lines:
+            known = known[:-1]
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "unknown key" + _suggestion(key)
+        elif item["type"] == "missing":
+            message = "missing: add this key"
+        out.append(f"{path}:{lines[known]}: {_dotted(key)}: {message}")
+    return out
+
+
+def _suggestion(key: _Key) -> str:
+    import difflib
+
+    names = _names_at(InspectorConfig, key[:-1])
+    close = difflib.get_close_matches(str(key[-1]), names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(sorted(names))}"
+
+
+def _names_at(model: type[BaseModel], key: Sequence[str | int]) -> list[str]:
+    """Names of the fields that are known at a place of the configuration."""
+    import typing
+
+    models: list[type[BaseModel]] = [model]
+    for part in key:
+        if isinstance(part, int):
+            continue
+        found: list[type[BaseModel]] = []
+        for candidate in models:
+            info = candidate.model_fields.get(part)
+            stack: list[Any] = [info.annotation] if info else []
+            while stack:
+                annotation = stack.pop()
+                if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                    found.append(annotation)
+                else:
+                    stack.extend(typing.get_args(annotation))
+        models = found
+    return [name for found_model in models for name in found_model.model_fields]
+
+
+def _dotted(key: _Key) -> str:
+    return ".".join(str(part) for part in key) or "(top)"
+
+
+def _anchored(value: Any, base: Path) -> Any:
+    """A copy of a model with its relative paths made absolute."""
+    if isinstance(value, BaseModel):
+        changes = {name: _anchored(getattr(value, name), base) for name in type(value).model_fields}
+        return value.model_copy(update=changes)
+    if isinstance(value, tuple):
+        return tuple(_anchored(item, base) for item in value)
+    if isinstance(value, Path):
+        return base / value
+    return value

@@ -1,0 +1,126 @@
+"""The configuration of the daemon, as `inspector.yaml` holds it."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from inspector.config.cameras import CameraConfig, Strict
+
+
+def _loopback_or_raise(host: str) -> str:
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if not loopback:
+        raise ValueError(
+            f"{host!r} is not a loopback address; this version only listens on this machine "
+            "(127.0.0.1 or ::1), put an authenticated proxy in front to publish it further"
+        )
+    return host
+
+
+class Line(Strict):
+    """Deadlines and bounds of the line."""
+
+    deadline_ms: float = Field(default=500.0, gt=0, le=3_600_000)
+    """A verdict is due so long after its trigger; later is not inspected."""
+    queue_frames: int = Field(default=8, ge=1, le=1024)
+    """Frames that may wait for the worker; one more is refused and counted."""
+    open_parts: int = Field(default=1024, ge=1, le=1_000_000)
+    """Parts that may be without a verdict at once."""
+
+
+class Worker(Strict):
+    """The process that runs the network."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the network runs; never chosen silently."""
+    precision: Literal["float32"] = "float32"
+    """Arithmetic of the network."""
+    threads: int = Field(default=2, ge=1, le=256)
+    """Threads of the network on the CPU."""
+    max_batch: int = Field(default=4, ge=1, le=64)
+    """Frames computed together at most; only frames that already wait are taken."""
+    allow_random_weights: bool = False
+    """Accept a recipe whose backbones have random weights. Such a recipe can't inspect: for trials of the
+    chain only."""
+
+
+class Verdicts(Strict):
+    """Where verdicts go."""
+
+    endpoint: str | None = "tcp://127.0.0.1:5561"
+    """ZeroMQ PUB endpoint (tcp on loopback, or ipc); null publishes nowhere."""
+    log: Path | None = Path("verdicts.jsonl")
+    """JSON-lines file that every verdict is appended to; null writes none."""
+    log_queue: int = Field(default=10_000, ge=1)
+    """Records that may wait for a slow disk; one more is dropped from the log and counted."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _local(cls, endpoint: str | None) -> str | None:
+        if endpoint is None or endpoint.startswith("ipc://"):
+            return endpoint
+        match = re.fullmatch(r"tcp://\[?([^\]]+?)\]?:(\d{1,5})", endpoint)
+        if match is None:
+            raise ValueError("expected tcp://127.0.0.1:PORT or ipc:///path/of/socket")
+        _loopback_or_raise(match.group(1))
+        return endpoint
+
+
+class Metrics(Strict):
+    """The Prometheus endpoint."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; loopback only."""
+    port: int = Field(default=9464, ge=0, le=65535)
+    """Port of /metrics; 0 takes a free one."""
+
+    @field_validator("host")
+    @classmethod
+    def _local(cls, host: str) -> str:
+        return _loopback_or_raise(host)
+
+
+class Supervision(Strict):
+    """When children are started again, and how long things may take."""
+
+    restarts: int = Field(default=5, ge=0)
+    """Restarts of one child that are allowed within `restart_window_s`; one more ends the daemon."""
+    restart_window_s: float = Field(default=60.0, gt=0)
+    """Window in which restarts are counted."""
+    heartbeat_timeout_s: float = Field(default=5.0, gt=0)
+    """A child that shows no progress for so long is killed and started again."""
+    start_timeout_s: float = Field(default=180.0, gt=0)
+    """A child that is not ready after so long is killed and started again."""
+    stop_timeout_s: float = Field(default=10.0, gt=0)
+    """After SIGTERM the daemon is gone within this time, every open part settled."""
+
+
+class InspectorConfig(Strict):
+    """One station: a camera, a worker, a recipe, and what becomes of the verdicts."""
+
+    station: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    """Name of the station: the label on metrics and verdicts."""
+    recipe: Path
+    """Folder of the recipe, as `calibrate train` made it."""
+    camera: CameraConfig
+    """Where frames come from."""
+    line: Line = Line()
+    """Deadlines and bounds."""
+    worker: Worker = Worker()
+    """The process that runs the network."""
+    verdicts: Verdicts = Verdicts()
+    """Where verdicts go."""
+    metrics: Metrics = Metrics()
+    """The Prometheus endpoint."""
+    supervision: Supervision = Supervision()
+    """Restarts and time limits of the processes."""
+    runtime_dir: Path | None = None
+    """Folder of sockets and lock; default $RUNTIME_DIRECTORY, else a private folder of the user."""

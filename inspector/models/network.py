@@ -1,0 +1,167 @@
+"""The inspection network: source and target backbone, the mappings of each hierarchy, map and score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inspector.models.feature_mapping import (
+    HierarchyMapping,
+    PositionEncoding,
+    fuse,
+    image_score,
+    score_map,
+    unit_norm,
+)
+from inspector.models.position import position_code
+
+
+class Inference(NamedTuple):
+    """What the network says of a batch.
+
+    Attributes:
+        scores: float32, (B,), not negative.
+        anomaly_maps: float32, (B, 1, H, W) at the network's input size.
+    """
+
+    scores: Tensor
+    anomaly_maps: Tensor
+
+
+@dataclass(frozen=True)
+class NetworkShape:
+    """Everything that fixes the network's parameters.
+
+    Attributes:
+        source_channels: Channels of the source backbone's hierarchies.
+        target_channels: Channels of the target backbone's hierarchies.
+        latents: c for each hierarchy that is used, in the order of `levels`.
+        levels: Hierarchies in use, a subset of 1, 2, 3 in ascending order.
+        position: Position encoding.
+        input_px: Height and width of the input.
+    """
+
+    source_channels: tuple[int, ...]
+    target_channels: tuple[int, ...]
+    latents: tuple[int, ...]
+    levels: tuple[int, ...] = (1, 2, 3)
+    position: PositionEncoding = "none"
+    input_px: tuple[int, int] = (256, 256)
+
+
+class FeaturePair(nn.Module):
+    """Both frozen backbones: unit-norm features of each hierarchy, the target's at the source's size."""
+
+    def __init__(self, source: nn.Module, target: nn.Module, levels: Sequence[int] = (1, 2, 3)) -> None:
+        super().__init__()
+        self.source = source
+        self.target = target
+        self.levels = tuple(levels)
+
+    def forward(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Source and target features for each hierarchy in use.
+
+        Args:
+            images: (B, 3, H, W), normalised.
+
+        Returns:
+            For each level, (B, c_S, h, w) and (B, c_T, h, w), each of norm 1 over its channels.
+        """
+        of_source, of_target = self.source(images), self.target(images)
+        pairs = []
+        for level in self.levels:
+            source, target = of_source[level - 1], of_target[level - 1]
+            if target.shape[-2:] != source.shape[-2:]:
+                target = F.interpolate(target, size=source.shape[-2:], mode="bilinear", align_corners=False)
+            pairs.append((unit_norm(source), unit_norm(target)))
+        return pairs
+
+
+class MappingPyramid(nn.Module):
+    """The mapping networks of all hierarchies, and the anomaly map they give (PFM paper, section III-C)."""
+
+    def __init__(self, shape: NetworkShape, feature_px: Sequence[tuple[int, int]]) -> None:
+        super().__init__()
+        self.shape = shape
+        self.hierarchies = nn.ModuleList()
+        for index, level in enumerate(shape.levels):
+            channels = shape.source_channels[level - 1], shape.target_channels[level - 1]
+            self.hierarchies.append(HierarchyMapping(*channels, shape.latents[index], shape.position))
+            for side, width in zip(("source", "target"), channels, strict=True):
+                code = position_code(width, *feature_px[index])[None] if shape.position != "none" else None
+                self.register_buffer(f"{side}_code_{index}", code, persistent=False)
+
+    def codes(self, index: int) -> tuple[Tensor | None, Tensor | None]:
+        """Position codes of one hierarchy, (1, c, h, w) for source and target; None with "none"."""
+        source = cast("Tensor | None", getattr(self, f"source_code_{index}"))
+        return source, cast("Tensor | None", getattr(self, f"target_code_{index}"))
+
+    def forward(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> Inference:
+        """Maps, compares, fuses and scores.
+
+        Args:
+            pairs: What `FeaturePair` gives.
+        """
+        maps = []
+        for index, (source, target) in enumerate(pairs):
+            mapped_source, mapped_target = self.hierarchies[index](source, target, *self.codes(index))
+            maps.append(score_map(source, target, mapped_source, mapped_target))
+        anomaly_map = fuse(maps, self.shape.input_px)
+        return Inference(image_score(anomaly_map), anomaly_map)
+
+
+class InspectionNetwork(nn.Module):
+    """From normalised images to scores: the one network of calibration and line."""
+
+    def __init__(self, features: FeaturePair, mapping: MappingPyramid) -> None:
+        super().__init__()
+        self.features = features
+        self.mapping = mapping
+
+    def forward(self, images: Tensor) -> Inference:
+        """Scores and anomaly maps of (B, 3, H, W) normalised images."""
+        return cast("Inference", self.mapping(self.features(images)))
+
+
+def feature_sizes(features: FeaturePair, input_px: tuple[int, int]) -> list[tuple[int, int]]:
+    """Height and width of the feature maps of each hierarchy in use, found with an empty image."""
+    parameter = next(features.parameters())
+    with torch.inference_mode():
+        pairs = features(torch.zeros(1, 3, *input_px, device=parameter.device, dtype=parameter.dtype))
+    return [(int(source.shape[-2]), int(source.shape[-1])) for source, _ in pairs]
+
+
+def build_network(
+    source: nn.Module,
+    target: nn.Module,
+    *,
+    latents: tuple[int, ...],
+    levels: tuple[int, ...] = (1, 2, 3),
+    position: PositionEncoding = "none",
+    input_px: tuple[int, int] = (256, 256),
+) -> InspectionNetwork:
+    """An inspection network around two backbones, its mappings freshly initialised (PyTorch's defaults).
+
+    Args:
+        source: Backbone with `channels` and three feature maps.
+        target: The other backbone.
+        latents: c for each of `levels`.
+        levels: Hierarchies in use.
+        position: Position encoding.
+        input_px: Height and width of the input.
+    """
+    features = FeaturePair(source, target, levels)
+    shape = NetworkShape(
+        tuple(cast("Sequence[int]", source.channels)),
+        tuple(cast("Sequence[int]", target.channels)),
+        latents,
+        levels,
+        position,
+        input_px,
+    )
+    return InspectionNetwork(features, MappingPyramid(shape, feature_sizes(features, input_px)))

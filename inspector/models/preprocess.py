@@ -1,0 +1,48 @@
+"""From the camera's pixels to the network's input: the same function for calibration and line."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inspector.recipe.manifest import Geometry, Normalisation
+
+
+class Preprocess(nn.Module):
+    """Crop to the region of interest, antialiased resize, grey to RGB, normalise.
+
+    Args:
+        geometry: Region of interest and input size.
+        normalisation: Mean and deviation of each channel, in units of 0 to 1.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, geometry: Geometry, normalisation: Normalisation) -> None:
+        super().__init__()
+        self.geometry = geometry
+        self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer(
+            "deviation", torch.tensor(normalisation.deviation).view(1, 3, 1, 1), persistent=False
+        )
+
+    def forward(self, frame: Tensor) -> Tensor:
+        """One frame as the network sees it.
+
+        Args:
+            frame: uint8, (H, W) grey or (H, W, 3) RGB.
+
+        Returns:
+            float32, (1, 3, height_px, width_px).
+        """
+        image = frame[None, None] if frame.ndim == 2 else frame.permute(2, 0, 1)[None]
+        roi = self.geometry.region_px
+        if roi is not None:
+            image = image[..., roi.top : roi.top + roi.height, roi.left : roi.left + roi.width]
+        size = (self.geometry.height_px, self.geometry.width_px)
+        image = image.to(torch.float32)
+        if tuple(image.shape[-2:]) != size:
+            image = F.interpolate(image, size=size, mode="bilinear", antialias=True, align_corners=False)
+        return (image / 255.0 - self.mean) / self.deviation

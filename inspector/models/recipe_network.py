@@ -1,0 +1,80 @@
+"""The inspection network to and from the tensors of a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from inspector.domain.errors import RecipeError
+from inspector.models.backbones import backbone_names, build_backbone, freeze
+from inspector.models.network import InspectionNetwork, build_network
+from inspector.recipe.store import GOLDEN_FRAME, SCORES, Recipe
+
+_NETWORK = "network."
+
+
+def network_tensors(network: InspectionNetwork) -> dict[str, Tensor]:
+    """Every parameter and statistic of the network under its name in weights.safetensors."""
+    return {
+        _NETWORK + name: tensor.detach().cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+def pack_weights(network: InspectionNetwork, scores: Tensor, golden_frame: Tensor) -> bytes:
+    """Bytes of weights.safetensors.
+
+    Args:
+        network: The calibrated network, backbones included, so that the line needs no other file.
+        scores: float64, (n,), scores of the calibration's good parts.
+        golden_frame: uint8 frame of the self-check.
+    """
+    tensors = network_tensors(network)
+    tensors[SCORES] = scores.to(torch.float64).contiguous()
+    tensors[GOLDEN_FRAME] = golden_frame.contiguous()
+    return save(tensors)
+
+
+def load_network(recipe: Recipe) -> InspectionNetwork:
+    """The recipe's network on the CPU in float32, eval mode, without gradients.
+
+    Raises:
+        RecipeError: The tensors are not those of the network that the manifest names.
+    """
+    record = recipe.manifest.network
+    for side in (record.source, record.target):
+        if side.name not in backbone_names():
+            raise RecipeError(f"{recipe.folder}: this version knows no backbone {side.name!r}; calibrate again")
+    geometry = recipe.manifest.geometry
+    network = build_network(
+        build_backbone(record.source.name),
+        build_backbone(record.target.name),
+        latents=record.latents,
+        levels=record.levels,
+        position=record.position,
+        input_px=(geometry.height_px, geometry.width_px),
+    )
+    try:
+        tensors = load_file(recipe.weights_path)
+    except (SafetensorError, OSError) as error:
+        raise RecipeError(f"{recipe.weights_path}: can't be read: {error}") from error
+    _fill(network, tensors, recipe)
+    freeze(network)
+    return network
+
+
+def _fill(network: InspectionNetwork, tensors: Mapping[str, Tensor], recipe: Recipe) -> None:
+    state = {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items() if name.startswith(_NETWORK)}
+    expected = {name for name in network.state_dict() if not name.endswith("num_batches_tracked")}
+    if set(state) != expected:
+        odd = sorted(set(state) ^ expected)
+        raise RecipeError(f"{recipe.weights_path}: {len(odd)} tensors don't fit the manifest, first {odd[0]}")
+    try:
+        network.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise RecipeError(f"{recipe.weights_path}: tensors don't fit the manifest: {error}") from error

@@ -1,0 +1,90 @@
+"""The verdicts' JSON-lines file, written by a thread so that a slow or full disk never holds a verdict up."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+from pathlib import Path
+from typing import Any, TextIO
+
+from inspector.domain.errors import ConfigError
+
+log = logging.getLogger("inspector")
+
+
+class VerdictLog:
+    """Appends records to a file.
+
+    Args:
+        path: The file; None writes nothing.
+        capacity: Records that may wait.
+
+    Attributes:
+        dropped: Records that were not written: the queue was full, or the disk was.
+
+    Raises:
+        ConfigError: The file can't be opened.
+    """
+
+    def __init__(self, path: Path | None, capacity: int) -> None:
+        self.dropped = 0
+        self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(capacity)
+        self._thread: threading.Thread | None = None
+        self._file: TextIO | None = None
+        if path is None:
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"verdicts.log: {path} can't be written: {error.strerror}") from error
+        self._thread = threading.Thread(target=self._write, name="verdict-log", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Records not written yet."""
+        return self._queue.qsize()
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Takes a record; never waits."""
+        if self._file is None:
+            return
+        try:
+            self._queue.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Writes what is left, for at most `timeout_s` seconds. Idempotent."""
+        if self._thread is None or self._file is None:
+            return
+        try:
+            self._queue.put(None, timeout=timeout_s)
+            self._thread.join(timeout_s)
+        except queue.Full:
+            log.error("verdict log: %d records not written, the disk is too slow", self.waiting)
+        if not self._thread.is_alive():
+            self._file.close()
+        self._thread = None
+
+    def _write(self) -> None:
+        assert self._file is not None
+        failing = False
+        while (record := self._queue.get()) is not None:
+            try:
+                self._file.write(json.dumps(record, allow_nan=False) + "\n")
+                if self._queue.empty():
+                    self._file.flush()
+                failing = False
+            except OSError as error:
+                self.dropped += 1
+                if not failing:
+                    log.error("verdict log: %s; records are dropped until it works again", error.strerror)
+                failing = True
+        try:
+            self._file.flush()
+        except OSError as error:
+            log.error("verdict log: %s", error.strerror)

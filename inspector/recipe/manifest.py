@@ -1,0 +1,153 @@
+"""What recipe.yaml holds: everything about a recipe but its tensors."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+#: Version of the recipe format that this code reads and writes.
+SCHEMA = 1
+
+
+class Part(BaseModel):
+    """A frozen piece of the manifest that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Region(Part):
+    """A rectangle of the camera's frame."""
+
+    left: int = Field(ge=0)
+    """First column, in pixels."""
+    top: int = Field(ge=0)
+    """First row, in pixels."""
+    width: int = Field(gt=0)
+    """Columns, in pixels."""
+    height: int = Field(gt=0)
+    """Rows, in pixels."""
+
+
+class Geometry(Part):
+    """From the camera's frame to the network's input."""
+
+    width_px: int = Field(ge=32, le=4096)
+    """Width of the network's input."""
+    height_px: int = Field(ge=32, le=4096)
+    """Height of the network's input."""
+    region_px: Region | None = None
+    """Region of interest in the camera's frame; without it the whole frame."""
+    frame_px: tuple[int, int] | None = None
+    """Width and height that every frame must have; absent where the calibration's frames differed in size."""
+    channels: Literal[1, 3] | None = None
+    """Channels that every frame must have; absent where the calibration's frames differed."""
+
+
+class Normalisation(Part):
+    """Mean and deviation subtracted and divided, for pixels in 0 to 1."""
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Mean of red, green, blue."""
+    deviation: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Deviation of red, green, blue."""
+
+
+class BackboneRecord(Part):
+    """A backbone and the origin of its weights."""
+
+    name: str
+    """Name of the architecture."""
+    weights: str
+    """"bundled", "imagenet" or "random:SEED"."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Hash of the weight file that the calibration read."""
+
+
+class NetworkRecord(Part):
+    """The network of the recipe."""
+
+    detector: Literal["mb-pfm"] = "mb-pfm"
+    """Kind of detector."""
+    source: BackboneRecord
+    """Source backbone."""
+    target: BackboneRecord
+    """Target backbone."""
+    levels: tuple[int, ...] = Field(min_length=1)
+    """Hierarchies in use."""
+    latents: tuple[int, ...] = Field(min_length=1)
+    """Latent width c for each hierarchy in use."""
+    position: Literal["none", "add", "concat"] = "none"
+    """Position encoding."""
+
+    @model_validator(mode="after")
+    def _levels_fit(self) -> NetworkRecord:
+        if list(self.levels) != sorted(set(self.levels)) or not set(self.levels) <= {1, 2, 3}:
+            raise ValueError(f"levels must be an ascending subset of 1, 2, 3, not {list(self.levels)}")
+        if len(self.latents) != len(self.levels):
+            raise ValueError(f"{len(self.latents)} latents for {len(self.levels)} levels")
+        return self
+
+
+class ThresholdRecord(Part):
+    """The threshold and what it promises."""
+
+    value: float
+    """A part passes if its score is at most this."""
+    method: Literal["tolerance_limit", "extrapolated"]
+    """Distribution-free tolerance limit, or extrapolated beyond what the sample can promise."""
+    target: float = Field(gt=0, lt=1)
+    """False-reject rate that was asked for."""
+    promise: float = Field(gt=0, le=1)
+    """False-reject rate that the sample supports at the given confidence."""
+    confidence: float = Field(gt=0, lt=1)
+    """Confidence of the promise over the draw of the calibration parts."""
+    sample_size: int = Field(ge=1)
+    """Good parts whose scores set the threshold."""
+    exceedances_allowed: int = Field(ge=0)
+    """Good parts of the sample that lie above the threshold."""
+    exact: bool
+    """True for held-out scores; False for out-of-fold scores, for which the promise is approximate."""
+    parts_needed: int = Field(ge=0)
+    """Further good parts needed until the sample supports the target."""
+
+
+class Golden(Part):
+    """A frame with a known score, computed again before the worker says that it is ready."""
+
+    score: float
+    """Score of the tensor golden.frame, computed in float32 on the CPU."""
+    tolerance: float = Field(gt=0)
+    """Largest accepted relative difference."""
+
+
+class RecipeManifest(Part):
+    """recipe.yaml."""
+
+    schema_version: int = SCHEMA
+    """Version of this format."""
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    """Name of the recipe."""
+    version: int = Field(ge=1)
+    """Counts the calibrations of the same name."""
+    created: str
+    """Time of the calibration, ISO 8601; a label."""
+    geometry: Geometry
+    """Frame and input size."""
+    normalisation: Normalisation = Normalisation()
+    """Pixel normalisation."""
+    network: NetworkRecord
+    """Backbones and mapping."""
+    threshold: ThresholdRecord
+    """Threshold and promise."""
+    golden: Golden
+    """Self-check of the line."""
+    calibration: dict[str, Any]
+    """Record of the calibration: data, split, schedule, losses, soundness, software."""
+
+    @property
+    def random_weights(self) -> bool:
+        """True if a backbone has random weights, so that the recipe can't inspect."""
+        return any(
+            side.weights.startswith("random:") for side in (self.network.source, self.network.target)
+        )

@@ -1,0 +1,166 @@
+"""The camera process: takes captures, announces each trigger to the gate, sends frames to the worker."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Callable
+
+import zmq
+
+from inspector.cameras.base import Camera, SourceEnded
+from inspector.cameras.factory import create_camera
+from inspector.domain.frame import Capture, PixelFormat
+from inspector.domain.ledger import trigger_key
+from inspector.domain.verdict import Cause
+from inspector.roles.job import Job, run_child
+from inspector.roles.lifeline import Lifeline
+from inspector.wire.frames import FrameSender
+from inspector.wire.gate_socket import GateOutbox
+from inspector.wire.messages import FrameHeader, Refused, State, Trigger
+
+#: Longest wait for a trigger; within it the lifeline is read and the heartbeat sent.
+_TURN_S = 0.05
+_HEARTBEAT_NS = 250_000_000
+
+
+class CameraRole:
+    """One turn after the other: lifeline, credits, capture, announce, send, heartbeat.
+
+    Args:
+        job: The orders.
+        camera: An unopened camera.
+        sender: Where frames go.
+        gate: Where announcements go.
+        lifeline: The gate's commands.
+        clock_ns: Monotonic clock.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        camera: Camera,
+        sender: FrameSender,
+        gate: GateOutbox,
+        lifeline: Lifeline,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._incarnation = job.incarnation
+        self._deadline_ns = round(job.config.line.deadline_ms * 1e6)
+        self._camera = camera
+        self._sender = sender
+        self._gate = gate
+        self._lifeline = lifeline
+        self._clock_ns = clock_ns
+        self._sequence = 0
+        self._progress = 0
+        self._reported_ns = 0
+        self._ended = False
+
+    def run(self) -> None:
+        """Works until the lifeline says stop."""
+        self._camera.open()
+        try:
+            gc.collect()
+            gc.freeze()
+            self._report("ready")
+            started = False
+            while True:
+                self._lifeline.take()
+                if self._lifeline.stopping:
+                    break
+                self._sender.take_credits()
+                if self._lifeline.armed and not started:
+                    self._camera.start()
+                    started = True
+                if started and self._lifeline.armed and not self._ended and self._may_capture():
+                    self._turn()
+                else:
+                    self._sender.socket.poll(5 if started and not self._ended else round(_TURN_S * 1000))
+                self._progress += 1
+                self._heartbeat()
+            self._report("stopped")
+        finally:
+            self._camera.close()
+
+    def _may_capture(self) -> bool:
+        """A source that waits to be asked is asked only when the worker has room."""
+        return not self._camera.on_demand or isinstance(self._sender.choose(), int)
+
+    def _turn(self) -> None:
+        try:
+            capture = self._camera.capture(_TURN_S)
+        except SourceEnded:
+            self._ended = True
+            self._report("ended")
+            return
+        if capture is not None:
+            self._sender.take_credits()
+            self._hand_over(capture)
+
+    def _hand_over(self, capture: Capture) -> None:
+        trigger = trigger_key(self._incarnation, self._sequence)
+        self._sequence += 1
+        if capture.pixels is None:
+            self._announce(trigger, capture, capture.problem or Cause.FRAME_MISSING)
+            return
+        worker = self._sender.choose()
+        if isinstance(worker, Cause):
+            self._announce(trigger, capture, worker)
+            return
+        # The gate knows of the part before the frame leaves: if this process dies in between, the deadline
+        # settles the part.
+        self._announce(trigger, capture, None, worker)
+        header = FrameHeader(
+            trigger=trigger,
+            triggered_ns=capture.triggered_ns,
+            captured_ns=capture.captured_ns,
+            sent_ns=self._clock_ns(),
+            deadline_ns=capture.triggered_ns + self._deadline_ns,
+            pixel_format=PixelFormat.of(capture.pixels),
+            width_px=capture.pixels.shape[1],
+            height_px=capture.pixels.shape[0],
+        )
+        refusal = self._sender.send(worker, header, capture.pixels)
+        if refusal is not None:
+            self._gate.send(Refused(trigger, refusal))
+
+    def _announce(self, trigger: int, capture: Capture, refusal: Cause | None, worker: int = 0) -> None:
+        self._gate.send(Trigger(trigger, capture.triggered_ns, worker, refusal, capture.source))
+
+    def _heartbeat(self) -> None:
+        if self._clock_ns() - self._reported_ns >= _HEARTBEAT_NS:
+            self._report("ended" if self._ended else "running")
+
+    def _report(self, state: str) -> None:
+        self._reported_ns = self._clock_ns()
+        self._gate.send(
+            State(
+                "camera",
+                self._incarnation,
+                state,
+                progress=self._progress,
+                triggers=self._sequence,
+                queue_frames=self._sender.waiting,
+                details={"malformed": self._sender.malformed},
+            )
+        )
+
+
+def work(job: Job) -> None:
+    """Runs the camera process until it is told to stop."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    sender = FrameSender(context, job.frames_endpoint)
+    gate = GateOutbox(context, job.gate_endpoint)
+    try:
+        camera = create_camera(job.config.camera, first_part=job.first_part)
+        CameraRole(job, camera, sender, gate, Lifeline()).run()
+    finally:
+        sender.close()
+        gate.close()
+        context.term()
+
+
+if __name__ == "__main__":
+    sys.exit(run_child("camera", work, sys.argv[1:]))

@@ -1,0 +1,167 @@
+"""One child process under the gate: started anew, armed, watched, killed when it hangs, started again."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from inspector.domain.restarts import RestartBudget
+from inspector.roles.job import Job
+
+log = logging.getLogger("inspector")
+
+
+class Child:
+    """A role's process. Never forked from the gate's state: a new interpreter with its orders in a file.
+
+    Args:
+        role: "camera" or "worker", the module under `inspector.roles`.
+        make_job: Orders of an incarnation.
+        budget: When it may be started again.
+        folder: Private folder for the orders.
+        start_timeout_ns: A child that is not ready after so long is killed.
+        heartbeat_timeout_ns: A ready child without progress for so long is killed.
+        command: For tests: the command line before the path of the orders.
+
+    Attributes:
+        incarnation: Number of the present or last process, 1 and up; 0 before the first.
+        ready: It has said that it is ready and has not died since.
+        restarts: Starts after the first.
+        exhausted: The budget is used up: it died and will not come back.
+    """
+
+    def __init__(
+        self,
+        role: str,
+        make_job: Callable[[int], Job],
+        budget: RestartBudget,
+        folder: Path,
+        *,
+        start_timeout_ns: int,
+        heartbeat_timeout_ns: int,
+        command: list[str] | None = None,
+    ) -> None:
+        self.role = role
+        self.incarnation = 0
+        self.ready = False
+        self.restarts = 0
+        self.exhausted = False
+        self._make_job = make_job
+        self._budget = budget
+        self._folder = folder
+        self._start_timeout_ns = start_timeout_ns
+        self._heartbeat_timeout_ns = heartbeat_timeout_ns
+        self._command = command or [sys.executable, "-m", f"inspector.roles.{role}"]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._start_due_ns: int | None = None
+        self._started_ns = 0
+        self._progress = -1
+        self._progressed_ns = 0
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while a process runs."""
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def alive(self) -> bool:
+        """True while a process runs."""
+        return self._process is not None
+
+    def start(self, now_ns: int) -> None:
+        """Starts a process. Its standard input is the lifeline; it dies with the gate, even by SIGKILL."""
+        if self.incarnation:
+            self.restarts += 1
+        self.incarnation += 1
+        self._start_due_ns = None
+        orders = self._folder / f"{self.role}-{self.incarnation}.json"
+        descriptor = os.open(orders, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(self._make_job(self.incarnation).model_dump_json())
+        # A session of its own keeps the terminal's Ctrl-C away from it: the gate decides when it stops.
+        self._process = subprocess.Popen(
+            [*self._command, str(orders)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        self.ready = False
+        self._started_ns = self._progressed_ns = now_ns
+        self._progress = -1
+
+    def saw(self, incarnation: int, progress: int, now_ns: int) -> None:
+        """Takes up a state message: it is ready, and alive if its loop has moved on."""
+        if incarnation != self.incarnation or self._process is None:
+            return
+        self.ready = True
+        if progress != self._progress:
+            self._progress = progress
+            self._progressed_ns = now_ns
+
+    def tell(self, command: str) -> None:
+        """Writes a command to the lifeline: "arm", "disarm" or "stop"."""
+        if self._process is None or self._process.stdin is None:
+            return
+        try:
+            self._process.stdin.write(command.encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:  # it died just now; `watch` will see it
+            log.debug("%s: lifeline is broken", self.role)
+
+    def watch(self, now_ns: int) -> bool:
+        """Kills a hung process, notices a dead one, starts it again when it may.
+
+        Returns:
+            True if a process was found dead: its parts must be settled.
+        """
+        if self._process is None:
+            if self._start_due_ns is not None and now_ns >= self._start_due_ns:
+                self.start(now_ns)
+            return False
+        silent_ns = now_ns - self._progressed_ns
+        limit_ns = self._heartbeat_timeout_ns if self.ready else self._start_timeout_ns
+        if self._process.poll() is None and silent_ns > limit_ns:
+            state = "no progress" if self.ready else "not ready"
+            log.error("%s[%d]: %s for %.1f s, killed", self.role, self._process.pid, state, silent_ns / 1e9)
+            self.kill()
+        return self._reap(now_ns)
+
+    def _reap(self, now_ns: int) -> bool:
+        if self._process is None or self._process.poll() is None:
+            return False
+        code = self._process.returncode
+        self._close()
+        self._start_due_ns = self._budget.next_start_ns(now_ns)
+        self.exhausted = self._start_due_ns is None
+        after = "restart budget used up" if self.exhausted else "starting again"
+        reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        log.error("%s: process gone (%s), %s", self.role, reason, after)
+        return True
+
+    def kill(self) -> None:
+        """Ends the process now, even a stopped one."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def finish(self, timeout_s: float) -> None:
+        """Asks the process to stop, waits, kills it if it doesn't. Idempotent."""
+        if self._process is None:
+            return
+        self.tell("stop")
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            log.error("%s[%d]: did not stop within %.1f s, killed", self.role, self._process.pid, timeout_s)
+            self.kill()
+        self._close()
+
+    def _close(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            try:
+                self._process.stdin.close()
+            except OSError:
+                log.debug("%s: lifeline was broken", self.role)
+        self._process = None
+        self.ready = False

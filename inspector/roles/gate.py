@@ -1,0 +1,378 @@
+"""The gate: the main process. It owns the ledger, the deadlines, the verdicts and the children; no torch here."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import zmq
+
+from inspector.config.schema import InspectorConfig
+from inspector.domain.errors import FatalError
+from inspector.domain.ledger import Ledger, OpenPart, Tally
+from inspector.domain.restarts import RestartBudget
+from inspector.domain.threshold import Threshold, conformal_p_value, decide
+from inspector.domain.verdict import Cause, Decision, Verdict
+from inspector.outputs.metrics import LineMetrics
+from inspector.outputs.publisher import Publisher
+from inspector.outputs.service_manager import ServiceManager
+from inspector.outputs.verdict_log import VerdictLog
+from inspector.recipe.store import Recipe
+from inspector.roles.child import Child
+from inspector.roles.job import Job
+from inspector.wire.endpoints import RuntimeFolder
+from inspector.wire.gate_socket import GateInbox
+from inspector.wire.messages import GateMessage, Refused, Result, State, Trigger
+
+log = logging.getLogger("inspector")
+
+#: Longest wait for a message, so that children are watched and the heartbeat goes out.
+_TURN_MS = 20
+#: Messages taken in one turn, so that a flood never starves the deadlines.
+_MESSAGES = 256
+_HEARTBEAT_NS = 1_000_000_000
+_HOUSEKEEPING_NS = 100_000_000
+
+#: Told every verdict, after it was published.
+Watcher = Callable[[Verdict], None]
+
+
+@dataclass
+class Outputs:
+    """Where the gate's decisions go.
+
+    Attributes:
+        publisher: ZeroMQ.
+        verdict_log: JSON lines.
+        metrics: Prometheus.
+        service_manager: systemd.
+    """
+
+    publisher: Publisher
+    verdict_log: VerdictLog
+    metrics: LineMetrics
+    service_manager: ServiceManager
+
+
+class Gate:
+    """One station's loop.
+
+    Args:
+        config: The configuration.
+        recipe: Its recipe, content hash checked.
+        folder: Locked runtime folder.
+        inbox: Messages of the children.
+        outputs: Where decisions go.
+        run_id: Label of this run on the records.
+        watcher: Told every verdict.
+        clock_ns: Monotonic clock.
+
+    Attributes:
+        stopping: Set by a signal handler; the loop does the rest.
+        camera: The camera process.
+        worker: The worker process.
+    """
+
+    def __init__(
+        self,
+        config: InspectorConfig,
+        recipe: Recipe,
+        folder: RuntimeFolder,
+        inbox: GateInbox,
+        outputs: Outputs,
+        *,
+        run_id: str,
+        watcher: Watcher = lambda verdict: None,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.stopping = False
+        self._config = config
+        self._recipe = recipe
+        self._recipe_hash = bytes.fromhex(recipe.content_hash)
+        self._threshold = Threshold(**recipe.manifest.threshold.model_dump())
+        self._scores = recipe.calibration_scores().tolist()
+        self._folder = folder
+        self._inbox = inbox
+        self._outputs = outputs
+        self._run_id = run_id
+        self._watcher = watcher
+        self._clock_ns = clock_ns
+        self._ledger = Ledger(round(config.line.deadline_ms * 1e6), config.line.open_parts)
+        self.camera = self._child("camera")
+        self.worker = self._child("worker")
+        self._armed = False
+        self._served = False
+        self._ended = False
+        self._heartbeat_ns = 0
+        self._housekept_ns = 0
+
+    def tally(self) -> Tally:
+        """The sums of the ledger."""
+        return self._ledger.tally()
+
+    @property
+    def serving(self) -> bool:
+        """True once the line has been armed for the first time."""
+        return self._served
+
+    def run(self) -> Tally:
+        """Runs the line until a signal, the end of the source, or an error.
+
+        Returns:
+            The final sums; nothing is pending.
+
+        Raises:
+            FatalError: A child can't be kept alive.
+        """
+        supervision = self._config.supervision
+        for child in (self.worker, self.camera):
+            child.start(self._clock_ns())
+        poller = zmq.Poller()
+        poller.register(self._inbox.socket, zmq.POLLIN)
+        gc.collect()
+        gc.freeze()
+        try:
+            while not self.stopping and not self._finished():
+                poller.poll(self._patience_ms())
+                self._turn()
+            self._drain(poller, supervision.stop_timeout_s)
+        finally:
+            self._outputs.service_manager.notify("STOPPING=1")
+            self._settle(self._ledger.settle_all(Cause.SHUTDOWN, self._clock_ns()))
+            share = max(0.5, supervision.stop_timeout_s / 4)
+            for child in (self.camera, self.worker):
+                child.tell("stop")
+            for child in (self.camera, self.worker):
+                child.finish(share)
+            self._take_messages()
+            self._settle(self._ledger.settle_all(Cause.SHUTDOWN, self._clock_ns()))
+            self._housekeep(self._clock_ns())
+            self._heartbeat(self._clock_ns(), "stopped")
+        return self._ledger.tally()
+
+    def _child(self, role: str) -> Child:
+        supervision = self._config.supervision
+
+        def make_job(incarnation: int) -> Job:
+            return Job(
+                config=self._config,
+                incarnation=incarnation,
+                frames_endpoint=self._folder.frames,
+                gate_endpoint=self._folder.gate,
+                first_part=self._ledger.tally().triggered,
+                recipe_hash=self._recipe.content_hash,
+            )
+
+        return Child(
+            role,
+            make_job,
+            RestartBudget(supervision.restarts, round(supervision.restart_window_s * 1e9)),
+            self._folder.path,
+            start_timeout_ns=round(supervision.start_timeout_s * 1e9),
+            heartbeat_timeout_ns=round(supervision.heartbeat_timeout_s * 1e9),
+        )
+
+    def _turn(self) -> None:
+        self._take_messages()
+        now_ns = self._clock_ns()
+        self._settle(self._ledger.expire(now_ns))
+        self._watch_children(now_ns)
+        self._arm()
+        if now_ns - self._housekept_ns >= _HOUSEKEEPING_NS:
+            self._housekeep(now_ns)
+        if now_ns - self._heartbeat_ns >= _HEARTBEAT_NS:
+            self._heartbeat(now_ns, "running" if self._armed else "starting")
+
+    def _patience_ms(self) -> int:
+        due_ns = self._ledger.next_deadline_ns()
+        if due_ns is None:
+            return _TURN_MS
+        return max(0, min(_TURN_MS, -((self._clock_ns() - due_ns) // 1_000_000)))
+
+    def _finished(self) -> bool:
+        return self._ended and self._ledger.tally().pending == 0
+
+    def _drain(self, poller: zmq.Poller, stop_timeout_s: float) -> None:
+        """After a stop signal: no more triggers, and half of the stop time for what is open."""
+        self.camera.tell("disarm")
+        until_ns = self._clock_ns() + round(stop_timeout_s * 0.5e9)
+        self._armed = False
+        while self._ledger.tally().pending and self._clock_ns() < until_ns:
+            poller.poll(self._patience_ms())
+            self._take_messages()
+            self._settle(self._ledger.expire(self._clock_ns()))
+
+    def _arm(self) -> None:
+        """Triggers are wanted once a worker is ready; a camera process that is new is armed at once afterwards."""
+        if self.stopping or self._armed or not self.camera.ready:
+            return
+        if not self._served and not self.worker.ready:
+            return
+        self.camera.tell("arm")
+        self._armed = True
+        if not self._served:
+            self._served = True
+            log.info("ready: station %s, recipe %s", self._config.station, self._recipe.content_hash[:12])
+            self._outputs.service_manager.notify("READY=1")
+
+    def _watch_children(self, now_ns: int) -> None:
+        for child in (self.camera, self.worker):
+            incarnation = child.incarnation
+            if not child.watch(now_ns):
+                continue
+            self._take_messages(limit=1_000_000)  # what it said before it died still counts
+            if child is self.worker:
+                self._settle(self._ledger.lose_worker(incarnation, self._clock_ns()))
+            else:
+                self._ledger.lose_camera(incarnation)
+                self._armed = False
+            if child.exhausted and not (child is self.camera and self._ended):
+                raise FatalError(
+                    f"{child.role}: died more than {self._config.supervision.restarts} times within "
+                    f"{self._config.supervision.restart_window_s:g} s; see the log above for its reasons"
+                )
+
+    def _take_messages(self, limit: int = _MESSAGES) -> None:
+        for message in self._inbox.messages(limit):
+            self._take(message, self._clock_ns())
+
+    def _take(self, message: GateMessage, now_ns: int) -> None:
+        if isinstance(message, Trigger):
+            self._open_part(message, now_ns)
+        elif isinstance(message, Result):
+            self._judge(message, now_ns)
+        elif isinstance(message, Refused):
+            self._count_frame("refused")
+            self._settle_one(message.trigger, Decision.NOT_INSPECTED, message.cause, now_ns)
+        else:
+            self._take_state(message, now_ns)
+
+    def _open_part(self, message: Trigger, now_ns: int) -> None:
+        for missed in self._ledger.missed(message.trigger):
+            self._ledger.trigger(missed, message.triggered_ns, now_ns)
+            self._outputs.metrics.triggers.labels(self._config.station).inc()
+            self._settle_one(missed, Decision.NOT_INSPECTED, Cause.FRAME_MISSING, now_ns)
+        opened = self._ledger.trigger(
+            message.trigger, message.triggered_ns, now_ns, source=message.source, worker=message.worker
+        )
+        if opened is None:
+            return
+        self._outputs.metrics.triggers.labels(self._config.station).inc()
+        if isinstance(opened, Verdict):
+            self._settle([opened])
+            return
+        self._count_frame("refused" if message.refusal else "sent")
+        if message.refusal is not None:
+            self._settle_one(message.trigger, Decision.NOT_INSPECTED, message.refusal, now_ns)
+        elif message.worker != self.worker.incarnation or not self.worker.alive:
+            # Sent to a worker that died while the frame was on its way.
+            self._settle_one(message.trigger, Decision.NOT_INSPECTED, Cause.WORKER_LOST, now_ns)
+
+    def _judge(self, result: Result, now_ns: int) -> None:
+        part = self._ledger.find(result.trigger)
+        if result.problem is not None:
+            self._settle_one(result.trigger, Decision.NOT_INSPECTED, result.problem, now_ns)
+            return
+        if result.recipe != self._recipe_hash:
+            self._settle_one(result.trigger, Decision.NOT_INSPECTED, Cause.RECIPE_MISMATCH, now_ns)
+            return
+        decision, cause = decide(result.score, self._threshold)
+        scored = decision is not Decision.NOT_INSPECTED
+        verdict = self._ledger.settle(
+            result.trigger,
+            decision,
+            cause,
+            now_ns,
+            score=result.score if scored else None,
+            p_value=conformal_p_value(result.score, self._scores) if scored else None,
+            stages_ns=_stages(part, result, now_ns) if part is not None else None,
+        )
+        if verdict is not None:
+            self._settle([verdict])
+
+    def _settle_one(self, trigger: int, decision: Decision, cause: Cause, now_ns: int) -> None:
+        verdict = self._ledger.settle(trigger, decision, cause, now_ns)
+        if verdict is not None:
+            self._settle([verdict])
+
+    def _settle(self, verdicts: Iterable[Verdict]) -> None:
+        """The one way out for verdicts: publish first, then write down and count."""
+        for verdict in verdicts:
+            record = {"run": self._run_id, "station": self._config.station, **verdict.as_record()}
+            record["threshold"] = self._threshold.value
+            record["recipe"] = self._recipe.manifest.name
+            record["recipe_version"] = self._recipe.manifest.version
+            record["recipe_hash"] = self._recipe.content_hash
+            self._outputs.publisher.publish("verdict", record)
+            self._outputs.verdict_log.append(record | {"time": time.time()})
+            self._outputs.metrics.verdict(verdict)
+            self._watcher(verdict)
+
+    def _take_state(self, message: State, now_ns: int) -> None:
+        child = self.camera if message.role == "camera" else self.worker
+        child.saw(message.incarnation, message.progress, now_ns)
+        if message.incarnation != child.incarnation:
+            return
+        metrics = self._outputs.metrics
+        metrics.total(metrics.malformed, message.details.get("malformed", 0), message.role)
+        if message.role == "camera":
+            metrics.queue.labels(self._config.station).set(message.queue_frames)
+            if message.state == "ended":
+                self._ended = True
+
+    def _count_frame(self, outcome: str) -> None:
+        self._outputs.metrics.frames.labels(self._config.station, outcome).inc()
+
+    def _housekeep(self, now_ns: int) -> None:
+        self._housekept_ns = now_ns
+        metrics, station, tally = self._outputs.metrics, self._config.station, self._ledger.tally()
+        metrics.open_parts.labels(station).set(tally.pending)
+        settled = tally.passed + tally.failed + tally.not_inspected
+        metrics.imbalance.labels(station).set(tally.triggered - settled - tally.pending)
+        metrics.heartbeat.labels(station).set(time.time())
+        metrics.queue_capacity.labels(station).set(self._config.line.queue_frames)
+        metrics.total(metrics.stray_results, self._ledger.stray_results)
+        metrics.total(metrics.duplicate_triggers, self._ledger.duplicate_triggers)
+        metrics.total(metrics.malformed, self._inbox.malformed, "gate")
+        metrics.total(metrics.log_dropped, self._outputs.verdict_log.dropped)
+        for child in (self.camera, self.worker):
+            metrics.up.labels(station, child.role).set(int(child.ready))
+            metrics.total(metrics.restarts, child.restarts, child.role)
+
+    def _heartbeat(self, now_ns: int, state: str) -> None:
+        self._heartbeat_ns = now_ns
+        tally = self._ledger.tally()
+        self._outputs.publisher.publish(
+            "heartbeat",
+            {
+                "run": self._run_id,
+                "station": self._config.station,
+                "state": state,
+                "monotonic_ns": now_ns,
+                "triggered": tally.triggered,
+                "pass": tally.passed,
+                "fail": tally.failed,
+                "not_inspected": tally.not_inspected,
+                "pending": tally.pending,
+                "camera_ready": self.camera.ready,
+                "worker_ready": self.worker.ready,
+                "recipe_hash": self._recipe.content_hash,
+            },
+        )
+        # Fed only by the loop that settles parts, and only while a worker can judge them.
+        if self.worker.ready or not self._served:
+            self._outputs.service_manager.notify("WATCHDOG=1")
+
+
+def _stages(part: OpenPart, result: Result, now_ns: int) -> dict[str, int]:
+    """Durations by stage in nanoseconds; together they are the whole."""
+    return {
+        "capture": result.captured_ns - part.triggered_ns,
+        "queue": result.received_ns - result.captured_ns,
+        "copy": result.copied_ns - result.received_ns,
+        "compute": result.computed_ns - result.copied_ns,
+        "verdict": now_ns - result.computed_ns,
+    }

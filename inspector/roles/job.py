@@ -1,0 +1,68 @@
+"""What a child process is told at its start: one JSON document, so that it sees the gate's configuration."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from inspector.config.schema import InspectorConfig
+from inspector.domain.errors import FatalError
+
+log = logging.getLogger("inspector")
+
+
+class Job(BaseModel):
+    """A child's orders."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    config: InspectorConfig
+    """The gate's resolved configuration."""
+    incarnation: int
+    """Number of this process among those of its role in this run, 1 and up."""
+    frames_endpoint: str
+    """Where frames go."""
+    gate_endpoint: str
+    """Where messages to the gate go."""
+    first_part: int = 0
+    """Triggers that earlier camera processes of this run announced."""
+    recipe_hash: str = ""
+    """Content hash of the recipe that the gate decides with."""
+
+
+def run_child(role: str, work: Callable[[Job], None], argv: list[str]) -> int:
+    """The `main` of a child process: orders from a file, one log line for an error, an exit code.
+
+    Args:
+        role: For the log.
+        work: Does the work until it is told to stop.
+        argv: The path of the job's JSON file.
+
+    Returns:
+        The exit code.
+    """
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format=f"%(levelname)s {role}[%(process)d]: %(message)s"
+    )
+    # The gate alone answers the terminal and systemd; a child stops when its lifeline says so.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    path = Path(argv[0])
+    job = Job.model_validate_json(path.read_bytes())
+    with contextlib.suppress(OSError):
+        path.unlink()
+    try:
+        work(job)
+    except FatalError as error:
+        log.error("%s", error)
+        return error.exit_code
+    except Exception:
+        log.exception("%s: defect of the program", role)
+        return 70
+    return 0

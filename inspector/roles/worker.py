@@ -1,0 +1,219 @@
+"""The worker: loads the recipe, proves itself on the golden frame, then turns frames into results."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+import zmq
+
+from inspector.domain.errors import EngineError, FatalError, PartError, RecipeError
+from inspector.domain.frame import Pixels
+from inspector.domain.verdict import Cause
+from inspector.engines.base import Engine, Scored
+from inspector.engines.eager import EagerEngine
+from inspector.models.preprocess import Preprocess
+from inspector.models.recipe_network import load_network
+from inspector.recipe.geometry import check_frame
+from inspector.recipe.manifest import Geometry
+from inspector.recipe.store import Recipe, load_recipe
+from inspector.roles.job import Job, run_child
+from inspector.roles.lifeline import Lifeline
+from inspector.wire.frames import FrameReceiver, ReceivedFrame
+from inspector.wire.gate_socket import GateOutbox
+from inspector.wire.messages import FrameHeader, Result, State
+
+log = logging.getLogger("inspector")
+
+_TURN_MS = 50
+_HEARTBEAT_NS = 250_000_000
+
+
+class WorkerRole:
+    """One turn after the other: lifeline, the frames that wait, the network, the results, heartbeat.
+
+    Args:
+        job: The orders.
+        geometry: What frames must look like.
+        engine: Warmed up.
+        receiver: Where frames come from.
+        gate: Where results go.
+        lifeline: The gate's commands.
+        clock_ns: Monotonic clock.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        geometry: Geometry,
+        engine: Engine,
+        receiver: FrameReceiver,
+        gate: GateOutbox,
+        lifeline: Lifeline,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._incarnation = job.incarnation
+        self._recipe = bytes.fromhex(job.recipe_hash)
+        self._queue_frames = job.config.line.queue_frames
+        self._max_batch = job.config.worker.max_batch
+        self._geometry = geometry
+        self._engine = engine
+        self._receiver = receiver
+        self._gate = gate
+        self._lifeline = lifeline
+        self._clock_ns = clock_ns
+        self._progress = 0
+        self._reported_ns = 0
+        self._computed = 0
+
+    def run(self) -> None:
+        """Works until the lifeline says stop."""
+        poller = zmq.Poller()
+        poller.register(self._receiver.socket, zmq.POLLIN)
+        poller.register(self._lifeline.fd, zmq.POLLIN)
+        self._report("ready")
+        self._receiver.grant(self._queue_frames)
+        while not self._lifeline.stopping:
+            poller.poll(_TURN_MS)
+            self._lifeline.take()
+            waiting = self._take()
+            if waiting:
+                self._judge(waiting)
+            self._progress += 1
+            if self._clock_ns() - self._reported_ns >= _HEARTBEAT_NS:
+                self._report("running")
+        self._report("stopped")
+
+    def _take(self) -> list[tuple[FrameHeader, Pixels, int]]:
+        """The frames that wait, at most a batch; those that can't be judged are answered at once."""
+        taken: list[tuple[FrameHeader, Pixels, int]] = []
+        while len(taken) < self._max_batch:
+            frame = self._receiver.receive()
+            if frame is None:
+                break
+            received_ns = self._clock_ns()
+            try:
+                taken.append((frame.header, self._usable(frame, received_ns), received_ns))
+            except PartError as error:
+                self._refuse(frame.header, error.cause, received_ns)
+        return taken
+
+    def _usable(self, frame: ReceivedFrame, now_ns: int) -> Pixels:
+        if frame.pixels is None:
+            raise PartError(Cause.FRAME_CORRUPT, "header and pixels disagree")
+        if now_ns >= frame.header.deadline_ns:
+            raise PartError(Cause.EXPIRED_IN_QUEUE, "the deadline is over")
+        check_frame(frame.pixels, self._geometry)
+        return frame.pixels
+
+    def _judge(self, frames: Sequence[tuple[FrameHeader, Pixels, int]]) -> None:
+        for (header, _pixels, received_ns), scored in zip(frames, self._infer(frames), strict=True):
+            if scored is None:
+                self._refuse(header, Cause.ENGINE_ERROR, received_ns)
+                continue
+            self._gate.send(
+                Result(
+                    trigger=header.trigger,
+                    worker=self._incarnation,
+                    score=scored.score,
+                    problem=None,
+                    captured_ns=header.captured_ns,
+                    received_ns=received_ns,
+                    copied_ns=scored.copied_ns,
+                    computed_ns=scored.computed_ns,
+                    recipe=self._recipe,
+                )
+            )
+            self._computed += 1
+
+    def _infer(self, frames: Sequence[tuple[FrameHeader, Pixels, int]]) -> list[Scored | None]:
+        """Scores of a batch; if it fails, of each frame alone, so that one bad frame costs one part."""
+        try:
+            return list(self._engine.infer([pixels for _, pixels, _ in frames]))
+        except FatalError:
+            raise
+        except Exception as error:  # the one catch around a part
+            log.warning("not inspected: %s: %s", type(error).__name__, error)
+            if len(frames) == 1:
+                return [None]
+            return [scored for frame in frames for scored in self._infer([frame])]
+
+    def _refuse(self, header: FrameHeader, cause: Cause, received_ns: int) -> None:
+        self._gate.send(
+            Result(
+                trigger=header.trigger,
+                worker=self._incarnation,
+                score=math.nan,
+                problem=cause,
+                captured_ns=header.captured_ns,
+                received_ns=received_ns,
+                copied_ns=0,
+                computed_ns=0,
+                recipe=self._recipe,
+            )
+        )
+
+    def _report(self, state: str) -> None:
+        self._reported_ns = self._clock_ns()
+        self._gate.send(
+            State(
+                "worker",
+                self._incarnation,
+                state,
+                progress=self._progress,
+                details={"computed": self._computed, "malformed": self._receiver.malformed},
+            )
+        )
+
+
+def create_engine(job: Job, recipe: Recipe) -> Engine:
+    """The engine that the configuration asks for, warmed up and proven on the golden frame.
+
+    Raises:
+        EngineError: The golden frame's score is not the recipe's.
+    """
+    settings = job.config.worker
+    torch.set_num_threads(settings.threads)
+    manifest = recipe.manifest
+    engine = EagerEngine(
+        Preprocess(manifest.geometry, manifest.normalisation),
+        load_network(recipe),
+        device=settings.device,
+        max_batch=settings.max_batch,
+    )
+    golden = manifest.golden
+    score = engine.warm_up(recipe.golden_frame())
+    if not abs(score - golden.score) <= golden.tolerance * max(abs(golden.score), 1e-9):
+        raise EngineError(
+            f"golden frame: this engine's score is {score:.6g}, the recipe's {golden.score:.6g} "
+            f"(tolerance {golden.tolerance:.1%}); the engine does not compute the recipe's network"
+        )
+    return engine
+
+
+def work(job: Job) -> None:
+    """Runs the worker until it is told to stop."""
+    recipe = load_recipe(job.config.recipe)
+    if recipe.content_hash != job.recipe_hash:
+        raise RecipeError(f"{recipe.folder}: changed since the daemon started; restart the daemon to take it up")
+    engine = create_engine(job, recipe)
+    gc.collect()
+    gc.freeze()  # a full collection with torch loaded takes a tenth of a second
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    gate = GateOutbox(context, job.gate_endpoint)
+    receiver = FrameReceiver(context, job.frames_endpoint, job.incarnation)
+    try:
+        WorkerRole(job, recipe.manifest.geometry, engine, receiver, gate, Lifeline()).run()
+    finally:
+        receiver.close()
+        gate.close()
+        context.term()
+
+
+if __name__ == "__main__":
+    sys.exit(run_child("worker", work, sys.argv[1:]))

@@ -1,0 +1,182 @@
+"""Frames from the camera process to the workers: ZeroMQ with credits, so that the queue's bound is exact.
+
+A worker says how many frames it takes and gives one credit back for each frame that it took up. The camera
+process sends only against credit: high-water marks don't bound small messages, and a frame sent to a dead worker
+would be lost without a word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from inspector.domain.frame import Pixels
+from inspector.domain.verdict import Cause
+from inspector.wire.messages import Credit, FrameHeader, WireError
+
+
+class FrameSender:
+    """The camera process's end.
+
+    Args:
+        context: ZeroMQ context.
+        endpoint: Bound here.
+
+    Attributes:
+        malformed: Messages from workers that could not be read.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
+        self._socket = context.socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.SNDHWM, 0)  # credits are the bound
+        self._socket.bind(endpoint)
+        self._credit: dict[int, int] = {}
+        self._granted: dict[int, int] = {}
+        self.malformed = 0
+
+    @property
+    def socket(self) -> zmq.Socket[bytes]:
+        """For a poller: readable when a worker gave credit."""
+        return self._socket
+
+    def take_credits(self) -> None:
+        """Reads what the workers said; never waits."""
+        while True:
+            try:
+                _identity, *parts = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                credit = Credit.decode(parts[-1] if parts else b"")
+            except WireError:
+                self.malformed += 1
+                continue
+            newest = max(self._credit, default=0)
+            if credit.worker < newest:
+                continue
+            if credit.worker > newest:  # the former one is gone
+                self._credit = {credit.worker: 0}
+                self._granted = {credit.worker: credit.frames}
+            self._credit[credit.worker] += credit.frames
+
+    @property
+    def waiting(self) -> int:
+        """Frames sent that the worker has not taken up yet."""
+        return sum(self._granted[worker] - credit for worker, credit in self._credit.items())
+
+    def choose(self) -> int | Cause:
+        """The worker that the next frame goes to, or why it goes nowhere."""
+        if not self._credit:
+            return Cause.WORKER_NOT_READY
+        worker, credit = max(self._credit.items(), key=lambda item: item[1])
+        return worker if credit > 0 else Cause.QUEUE_FULL
+
+    def send(self, worker: int, header: FrameHeader, pixels: Pixels) -> Cause | None:
+        """Hands a frame to the transport without a copy and without waiting.
+
+        Args:
+            worker: What `choose` gave.
+            header: Goes before the pixels.
+            pixels: C-contiguous; must not be written to any more.
+
+        Returns:
+            None, or why the frame could not be sent.
+        """
+        identity = worker_identity(worker)
+        try:
+            self._socket.send_multipart(
+                [identity, header.encode(), pixels.data.cast("B")], zmq.NOBLOCK, copy=False
+            )
+        except zmq.Again:
+            return Cause.QUEUE_FULL
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self._credit.pop(worker, None)
+            self._granted.pop(worker, None)
+            return Cause.WORKER_LOST
+        self._credit[worker] -= 1
+        return None
+
+    def close(self) -> None:
+        """Closes the socket. Idempotent."""
+        self._socket.close()
+
+
+@dataclass(frozen=True)
+class ReceivedFrame:
+    """A frame in the worker's hands.
+
+    Attributes:
+        header: As sent.
+        pixels: uint8, a view on the message's memory, (H, W) or (H, W, 3); None if header and pixels disagree.
+    """
+
+    header: FrameHeader
+    pixels: Pixels | None
+
+
+class FrameReceiver:
+    """The worker's end.
+
+    Args:
+        context: ZeroMQ context.
+        endpoint: Of the camera process.
+        worker: This worker's incarnation, 1 and up.
+
+    Attributes:
+        malformed: Messages without a readable header: they name no part, so the gate's deadline settles it.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, worker: int) -> None:
+        self._worker = worker
+        self._socket = context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.IDENTITY, worker_identity(worker))
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RCVHWM, 0)  # credits are the bound
+        self._socket.connect(endpoint)
+        self.malformed = 0
+
+    @property
+    def socket(self) -> zmq.Socket[bytes]:
+        """For a poller: readable when a frame waits."""
+        return self._socket
+
+    def grant(self, frames: int) -> None:
+        """Lets the camera process send so many further frames."""
+        self._socket.send(Credit(self._worker, frames).encode(), zmq.NOBLOCK)
+
+    def receive(self) -> ReceivedFrame | None:
+        """The next frame that waits, its credit given back; None if none waits."""
+        try:
+            parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return None
+        self.grant(1)
+        frames = parts
+        try:
+            header = FrameHeader.decode(frames[0].buffer)
+        except WireError:
+            self.malformed += 1
+            return None
+        buffer = frames[1].buffer if len(frames) == 2 else memoryview(b"")
+        if buffer.nbytes != header.pixel_bytes or header.pixel_bytes == 0:
+            return ReceivedFrame(header, None)
+        pixels: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8).reshape(header.shape)
+        return ReceivedFrame(header, pixels)
+
+    def close(self) -> None:
+        """Closes the socket. Idempotent."""
+        self._socket.close()
+
+
+def worker_identity(worker: int) -> bytes:
+    """ZeroMQ identity of a worker."""
+    return b"worker-%d" % worker
+
+

@@ -1,0 +1,98 @@
+"""Calibration and line read image files with one function, and a damaged file is never half an image."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from inspector.cameras.decoding import IMAGE_SUFFIXES, decode_image
+from inspector.domain.errors import PartError
+from inspector.domain.frame import PixelFormat
+from inspector.domain.verdict import Cause
+
+LOSSLESS = (".png", ".bmp", ".tif")
+
+
+def picture(*shape: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+
+
+def encode(suffix: str, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    return cv2.imencode(suffix, pixels)[1].tobytes()
+
+
+@pytest.mark.parametrize("suffix", LOSSLESS)
+def test_grey_stays_grey(suffix: str) -> None:
+    pixels = picture(33, 21)
+    decoded = decode_image(encode(suffix, pixels))
+    assert np.array_equal(decoded, pixels)
+    assert PixelFormat.of(decoded) is PixelFormat.MONO8
+
+
+@pytest.mark.parametrize("suffix", LOSSLESS)
+def test_colour_becomes_rgb(suffix: str) -> None:
+    pixels = picture(33, 21, 3)
+    decoded = decode_image(encode(suffix, pixels))
+    assert np.array_equal(decoded, pixels[..., ::-1])
+    assert decoded.flags.c_contiguous
+
+
+def test_transparency_is_dropped() -> None:
+    pixels = picture(9, 9, 4)
+    assert np.array_equal(decode_image(encode(".png", pixels)), pixels[..., 2::-1])
+
+
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
+def test_every_listed_suffix_is_decoded(suffix: str) -> None:
+    assert decode_image(encode(suffix, picture(16, 12, 3))).shape == (16, 12, 3)
+
+
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.9, 0.999])
+def test_truncated_file_is_corrupt(suffix: str, share: float) -> None:
+    data = encode(suffix, picture(64, 64))
+    with pytest.raises(PartError) as caught:
+        decode_image(data[: int(len(data) * share)])
+    assert caught.value.cause is Cause.FRAME_CORRUPT
+
+
+def test_jpeg_with_a_thumbnail_is_not_taken_for_whole() -> None:
+    # Truncated after a thumbnail whose own end mark is in the file: the picture itself has none.
+    whole = encode(".jpg", picture(64, 64))
+    thumbnail = encode(".jpg", picture(8, 8))
+    segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    data = whole[:2] + segment + whole[2:]
+    assert np.array_equal(decode_image(data), decode_image(whole))
+    with pytest.raises(PartError, match="too early"):
+        decode_image(data[:-40])
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3)])
+def test_sixteen_bits_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(PartError, match="16 bits a channel"):
+        decode_image(encode(".png", picture(*shape).astype(np.uint16) * 16))
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"\xff\xd8\xff\xd9", b"\x89PNG\r\n\x1a\nIEND"])
+def test_what_is_no_image_is_corrupt(data: bytes) -> None:
+    with pytest.raises(PartError) as caught:
+        decode_image(data)
+    assert caught.value.cause is Cause.FRAME_CORRUPT
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    place=st.integers(0, 2000), change=st.integers(1, 255), suffix=st.sampled_from([".png", ".jpg", ".bmp"])
+)
+def test_flipped_bytes_give_pixels_or_a_part_error(place: int, change: int, suffix: str) -> None:
+    data = bytearray(encode(suffix, picture(32, 32)))
+    data[place % len(data)] ^= change
+    try:
+        pixels = decode_image(bytes(data))
+    except PartError:
+        return
+    assert PixelFormat.of(pixels)  # no other error, no other layout
