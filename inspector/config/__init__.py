@@ -1,0 +1,1 @@
+"""The configuration of a station, read from `inspector.yaml`."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Strict(BaseModel):
     """A frozen model that refuses unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class FolderCamera(Strict):
@@ -94,7 +94,5 @@ class GenicamCamera(Strict):
     """True where frames come without a trigger, so that silence means the camera is lost."""
 
 
-CameraConfig = Annotated[
-    FolderCamera | VideoCamera | SyntheticCamera | GenicamCamera, Field(discriminator="kind")
-]
+CameraConfig = Annotated[FolderCamera | VideoCamera | SyntheticCamera | GenicamCamera, Field(discriminator="kind")]
 """Any of the cameras, chosen by `kind`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,18 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from inspector.config.cameras import CameraConfig, VideoCamera
 from inspector.config.schema import InspectorConfig
 from inspector.domain.errors import ConfigError
 
 _Key = tuple[str | int, ...]
+#: Tags of the keys of a mapping: text, and the merge key ``<<``.
+_NAMES = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
+
+_CAMERAS: dict[str, type[BaseModel]] = {
+    typing.get_args(model.model_fields["kind"].annotation)[0]: model
+    for model in typing.get_args(typing.get_args(CameraConfig)[0])
+}
 
 
 def load_config(path: Path) -> InspectorConfig:
@@ -64,10 +74,13 @@ def _parse_yaml(text: str, path: Path) -> tuple[Any, dict[_Key, int]]:
             return loader.construct_document(node), lines
         finally:
             loader.dispose()
-    except yaml.YAMLError as error:
+    except RecursionError:
+        raise ConfigError(f"{path}:1: not valid YAML: nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or number that YAML can't make
         mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark is not None else 1
-        raise ConfigError(f"{path}:{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
+        line = mark.line + 1 if mark is not None else text.count("\n", 0, getattr(error, "position", 0)) + 1
+        problem = str(getattr(error, "problem", error)).splitlines()[0]
+        raise ConfigError(f"{path}:{line}: not valid YAML: {problem}") from None
 
 
 def _walk(node: yaml.Node, key: _Key, lines: dict[_Key, int], path: Path) -> None:
@@ -75,10 +88,13 @@ def _walk(node: yaml.Node, key: _Key, lines: dict[_Key, int], path: Path) -> Non
         for name_node, value_node in node.value:
             child = (*key, str(name_node.value))
             line = name_node.start_mark.line + 1
+            if name_node.tag not in _NAMES:
+                raise ConfigError(
+                    f"{path}:{line}: {_dotted(key)}: a key is a name; quote one that YAML takes for something else"
+                )
             if child in lines:
                 raise ConfigError(
-                    f"{path}:{line}: {_dotted(child)}: the key stands here a second time "
-                    f"(first on line {lines[child]})"
+                    f"{path}:{line}: {_dotted(child)}: the key stands here a second time (first on line {lines[child]})"
                 )
             lines[child] = line
             _walk(value_node, child, lines, path)
@@ -86,43 +102,50 @@ def _walk(node: yaml.Node, key: _Key, lines: dict[_Key, int], path: Path) -> Non
         for index, item in enumerate(node.value):
             item_key = (*key, index)
             lines[item_key] = item.start_mark.line + 1
-            _walk(item, (*key, index), lines, path)
+            _walk(item, item_key, lines, path)
 
 
 def _describe(error: ValidationError, lines: dict[_Key, int], path: Path) -> list[str]:
-    kinds = {"folder", "video", "synthetic", "genicam"}
     out = []
     for item in error.errors():
-        key: _Key = tuple(
-            part for i, part in enumerate(item["loc"]) if not (i == 1 and part in kinds and item["loc"][0] == "camera")
-        )
-        known: _Key = key
-        while known not in lines:
-            known = known[:-1]
+        place = item["loc"]
+        # For a camera pydantic names the kind between the key and what is below it.
+        key = (place[0], *place[2:]) if len(place) > 1 and place[0] == "camera" and place[1] in _CAMERAS else place
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
-            message = "unknown key" + _suggestion(key)
+            message = "unknown key" + _suggestion(str(place[-1]), _names_at(InspectorConfig, place[:-1]))
         elif item["type"] == "missing":
             message = "missing: add this key"
-        out.append(f"{path}:{lines[known]}: {_dotted(key)}: {message}")
+        elif item["type"] == "union_tag_not_found":
+            key, message = (*key, "kind"), f"missing: one of {', '.join(_CAMERAS)}"
+        elif item["type"] == "union_tag_invalid":
+            key, message = (*key, "kind"), "unknown kind" + _suggestion(item["ctx"]["tag"], tuple(_CAMERAS))
+        else:
+            key = _known(key, lines)  # without the members of unions that pydantic tried
+        out.append(f"{path}:{lines[_known(key, lines)]}: {_dotted(key)}: {message}")
     return out
 
 
-def _suggestion(key: _Key) -> str:
-    import difflib
+def _known(key: _Key, lines: dict[_Key, int]) -> _Key:
+    """The key itself, or what stands in the file of it."""
+    while key not in lines:
+        key = key[:-1]
+    return key
 
-    names = _names_at(InspectorConfig, key[:-1])
-    close = difflib.get_close_matches(str(key[-1]), names, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(sorted(names))}"
+
+def _suggestion(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(sorted(known))}"
 
 
-def _names_at(model: type[BaseModel], key: Sequence[str | int]) -> list[str]:
-    """Names of the fields that are known at a place of the configuration."""
-    import typing
-
+def _names_at(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
+    """Names of the fields that are known at a place of the configuration, given as pydantic gives it."""
     models: list[type[BaseModel]] = [model]
-    for part in key:
+    for part in place:
         if isinstance(part, int):
+            continue
+        if _CAMERAS.get(part) in models:
+            models = [_CAMERAS[part]]
             continue
         found: list[type[BaseModel]] = []
         for candidate in models:
@@ -146,6 +169,8 @@ def _anchored(value: Any, base: Path) -> Any:
     """A copy of a model with its relative paths made absolute."""
     if isinstance(value, BaseModel):
         changes = {name: _anchored(getattr(value, name), base) for name in type(value).model_fields}
+        if isinstance(value, VideoCamera) and "://" not in value.source:
+            changes["source"] = str(base / value.source)
         return value.model_copy(update=changes)
     if isinstance(value, tuple):
         return tuple(_anchored(item, base) for item in value)

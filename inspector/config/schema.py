@@ -56,7 +56,7 @@ class Verdicts(Strict):
     """Where verdicts go."""
 
     endpoint: str | None = "tcp://127.0.0.1:5561"
-    """ZeroMQ PUB endpoint (tcp on loopback, or ipc); null publishes nowhere."""
+    """ZeroMQ PUB endpoint (tcp on loopback, or ipc with an absolute path); null publishes nowhere."""
     log: Path | None = Path("verdicts.jsonl")
     """JSON-lines file that every verdict is appended to; null writes none."""
     log_queue: int = Field(default=10_000, ge=1)
@@ -65,7 +65,7 @@ class Verdicts(Strict):
     @field_validator("endpoint")
     @classmethod
     def _local(cls, endpoint: str | None) -> str | None:
-        if endpoint is None or endpoint.startswith("ipc://"):
+        if endpoint is None or endpoint.startswith("ipc:///"):
             return endpoint
         match = re.fullmatch(r"tcp://\[?([^\]]+?)\]?:(\d{1,5})", endpoint)
         if match is None:

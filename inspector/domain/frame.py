@@ -38,9 +38,7 @@ class PixelFormat(enum.IntEnum):
             return cls.MONO8
         if pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3:
             return cls.RGB8
-        raise ValueError(
-            f"a frame is uint8 of shape (H, W) or (H, W, 3), not {pixels.dtype} of shape {pixels.shape}"
-        )
+        raise ValueError(f"a frame is uint8 of shape (H, W) or (H, W, 3), not {pixels.dtype} of shape {pixels.shape}")
 
 
 @dataclass(frozen=True)

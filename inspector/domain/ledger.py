@@ -104,7 +104,8 @@ class Ledger:
 
     def missed(self, trigger: int) -> range:
         """Keys of the triggers between the last announced one of this incarnation and this one: their
-        announcements were lost, their parts were not."""
+        announcements were lost, their parts were not.
+        """
         first = self._next.get(incarnation_of(trigger), trigger_key(incarnation_of(trigger), 0))
         return range(first, trigger)
 
@@ -190,7 +191,8 @@ class Ledger:
 
     def lose_camera(self, incarnation: int) -> None:
         """Notes that a camera process is gone. Its frames may be with the worker, so its parts stay open until
-        their result or their deadline, whichever comes first."""
+        their result or their deadline, whichever comes first.
+        """
         self._lost_cameras.add(incarnation)
 
     def settle_all(self, cause: Cause, now_ns: int) -> list[Verdict]:

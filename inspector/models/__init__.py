@@ -1,0 +1,1 @@
+"""The anomaly network: backbones, feature mapping, preprocessing and their weights."""

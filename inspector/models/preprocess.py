@@ -24,9 +24,7 @@ class Preprocess(nn.Module):
         super().__init__()
         self.geometry = geometry
         self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer(
-            "deviation", torch.tensor(normalisation.deviation).view(1, 3, 1, 1), persistent=False
-        )
+        self.register_buffer("deviation", torch.tensor(normalisation.deviation).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, frame: Tensor) -> Tensor:
         """One frame as the network sees it.

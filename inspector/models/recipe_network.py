@@ -18,9 +18,12 @@ _NETWORK = "network."
 
 
 def network_tensors(network: InspectionNetwork) -> dict[str, Tensor]:
-    """Every parameter and statistic of the network under its name in weights.safetensors."""
+    """Every parameter and statistic of the network under its name in weights.safetensors.
+
+    Copies: MobileNetV2's taps have two names in the network, and safetensors refuses shared memory.
+    """
     return {
-        _NETWORK + name: tensor.detach().cpu().contiguous()
+        _NETWORK + name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }

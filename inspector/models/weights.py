@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import struct
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +22,22 @@ from inspector.models.backbones import (
     build_backbone,
     freeze,
     torchvision_model,
+)
+
+
+#: What reading a damaged file ends in: torch.load passes on whatever its unpickler trips over.
+_UNREADABLE = (
+    OSError,
+    SafetensorError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    EOFError,
+    UnpicklingError,
+    struct.error,
 )
 
 
@@ -56,15 +74,17 @@ def load_backbone(name: str, weights: str, weights_dir: Path | None = None) -> L
         raise DataError(f"unknown backbone {name!r}; known are {', '.join(backbone_names())}")
     seed = re.fullmatch(r"random:(\d+)", weights)
     if seed:
+        number = int(seed.group(1))
+        if number >= 1 << 63:
+            raise DataError(f"{weights}: the seed must be below 2**63")
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(seed.group(1)))
+            torch.default_generator.manual_seed(number)  # the CPU's alone
             module = build_backbone(name)
         return LoadedBackbone(name, module, weights, hashlib.sha256(weights.encode()).hexdigest())
     if weights == "bundled":
         if name not in bundled.bundled_names():
             raise DataError(
-                f"no weights of {name} are bundled; take {' and '.join(bundled.bundled_names())}, "
-                "or weights 'imagenet'"
+                f"no weights of {name} are bundled; take {' and '.join(bundled.bundled_names())}, or weights 'imagenet'"
             )
         return LoadedBackbone(name, freeze(bundled.load_bundled(name)), weights, bundled.bundled_hash(name))
     if weights == "imagenet":
@@ -96,11 +116,11 @@ def _weights_file(name: str, weights_dir: Path) -> Path:
 
 
 def _download(name: str) -> Path:
-    """torchvision's V1 file in torch's cache, downloaded if it isn't there."""
+    """The V1 file of torchvision in torch's cache, downloaded if it isn't there."""
     import torchvision.models
 
     entry = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
-    target = Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rsplit("/", 1)[1]
+    target: Path = Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rsplit("/", 1)[1]
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -120,8 +140,10 @@ def _from_file(name: str, path: Path) -> nn.Module:
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path}: can't be read as weights: {error}") from error
+    if not (isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())):
+        raise DataError(f"{path}: not the weights of {name}: no state dict, a mapping from names to tensors")
     return freeze(_fill(name, model, state, path))
 
 

@@ -1,0 +1,1 @@
+"""Where verdicts and the state of the line go: ZeroMQ, JSON lines, Prometheus, systemd."""

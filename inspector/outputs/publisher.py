@@ -31,6 +31,7 @@ class Publisher:
         socket = context.socket(zmq.PUB)
         socket.setsockopt(zmq.SNDHWM, _HIGH_WATER)
         socket.setsockopt(zmq.LINGER, 200)
+        socket.setsockopt(zmq.IPV6, int("[" in endpoint))
         try:
             socket.bind(endpoint)
         except zmq.ZMQError as error:

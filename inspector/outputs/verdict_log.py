@@ -6,8 +6,9 @@ import json
 import logging
 import queue
 import threading
+from io import FileIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from inspector.domain.errors import ConfigError
 
@@ -15,29 +16,27 @@ log = logging.getLogger("inspector")
 
 
 class VerdictLog:
-    """Appends records to a file.
+    """Appends records to a file, each whole on a line of its own.
 
     Args:
         path: The file; None writes nothing.
         capacity: Records that may wait.
-
-    Attributes:
-        dropped: Records that were not written: the queue was full, or the disk was.
 
     Raises:
         ConfigError: The file can't be opened.
     """
 
     def __init__(self, path: Path | None, capacity: int) -> None:
-        self.dropped = 0
+        self._refused = 0
+        self._unwritten = 0
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(capacity)
         self._thread: threading.Thread | None = None
-        self._file: TextIO | None = None
+        self._file: FileIO | None = None
         if path is None:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a", encoding="utf-8")
+            self._file = path.open("ab", buffering=0)  # a buffer would keep what a full disk refused
         except OSError as error:
             raise ConfigError(f"verdicts.log: {path} can't be written: {error.strerror}") from error
         self._thread = threading.Thread(target=self._write, name="verdict-log", daemon=True)
@@ -48,6 +47,11 @@ class VerdictLog:
         """Records not written yet."""
         return self._queue.qsize()
 
+    @property
+    def dropped(self) -> int:
+        """Records that were not written: the queue was full, or the disk was."""
+        return self._refused + self._unwritten
+
     def append(self, record: dict[str, Any]) -> None:
         """Takes a record; never waits."""
         if self._file is None:
@@ -55,7 +59,7 @@ class VerdictLog:
         try:
             self._queue.put_nowait(record)
         except queue.Full:
-            self.dropped += 1
+            self._refused += 1
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Writes what is left, for at most `timeout_s` seconds. Idempotent."""
@@ -72,19 +76,19 @@ class VerdictLog:
 
     def _write(self) -> None:
         assert self._file is not None
-        failing = False
+        failing = torn = False
         while (record := self._queue.get()) is not None:
+            line = rest = json.dumps(record, allow_nan=False).encode() + b"\n"
             try:
-                self._file.write(json.dumps(record, allow_nan=False) + "\n")
-                if self._queue.empty():
-                    self._file.flush()
+                if torn:
+                    self._file.write(b"\n")
+                    torn = False
+                while rest:
+                    rest = rest[self._file.write(rest) :]
                 failing = False
             except OSError as error:
-                self.dropped += 1
+                self._unwritten += 1
+                torn = torn or rest != line  # part of it is on the disk; the next record begins a new line
                 if not failing:
                     log.error("verdict log: %s; records are dropped until it works again", error.strerror)
                 failing = True
-        try:
-            self._file.flush()
-        except OSError as error:
-            log.error("verdict log: %s", error.strerror)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+from inspector.domain.threshold import Threshold
 
 #: Version of the recipe format that this code reads and writes.
 SCHEMA = 1
@@ -75,7 +77,7 @@ class NetworkRecord(Part):
     """Target backbone."""
     levels: tuple[int, ...] = Field(min_length=1)
     """Hierarchies in use."""
-    latents: tuple[int, ...] = Field(min_length=1)
+    latents: tuple[PositiveInt, ...] = Field(min_length=1)
     """Latent width c for each hierarchy in use."""
     position: Literal["none", "add", "concat"] = "none"
     """Position encoding."""
@@ -98,7 +100,7 @@ class ThresholdRecord(Part):
     """Distribution-free tolerance limit, or extrapolated beyond what the sample can promise."""
     target: float = Field(gt=0, lt=1)
     """False-reject rate that was asked for."""
-    promise: float = Field(gt=0, le=1)
+    promise: float = Field(gt=0, lt=1)
     """False-reject rate that the sample supports at the given confidence."""
     confidence: float = Field(gt=0, lt=1)
     """Confidence of the promise over the draw of the calibration parts."""
@@ -110,6 +112,11 @@ class ThresholdRecord(Part):
     """True for held-out scores; False for out-of-fold scores, for which the promise is approximate."""
     parts_needed: int = Field(ge=0)
     """Further good parts needed until the sample supports the target."""
+
+    @model_validator(mode="after")
+    def _decides(self) -> ThresholdRecord:
+        Threshold(**self.model_dump())  # the domain's own rules, checked before the line starts
+        return self
 
 
 class Golden(Part):
@@ -148,6 +155,4 @@ class RecipeManifest(Part):
     @property
     def random_weights(self) -> bool:
         """True if a backbone has random weights, so that the recipe can't inspect."""
-        return any(
-            side.weights.startswith("random:") for side in (self.network.source, self.network.target)
-        )
+        return any(side.weights.startswith("random:") for side in (self.network.source, self.network.target))

@@ -82,13 +82,14 @@ def load_recipe(folder: Path) -> Recipe:
         if not (folder / name).is_file():
             raise RecipeError(f"{folder}: {name} is missing, so this is no complete recipe; calibrate again")
     try:
-        listed = (folder / CONTENT).read_text(encoding="ascii")
+        listed = (folder / CONTENT).read_bytes()
         text = (folder / MANIFEST).read_bytes()
         actual = _content(folder)
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise RecipeError(f"{folder}: can't be read: {error}") from error
-    if listed != actual:
-        changed = [line.split()[1] for line in set(actual.splitlines()) - set(listed.splitlines())]
+    if listed != actual.encode():
+        known = listed.decode("ascii", "replace").splitlines()
+        changed = [line.split()[1] for line in actual.splitlines() if line not in known]
         raise RecipeError(
             f"{folder}: {', '.join(sorted(changed)) or CONTENT} is not what the calibration wrote (changed or "
             "truncated); restore the folder from a backup or calibrate again. Recipes are never edited by hand"

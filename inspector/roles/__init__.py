@@ -1,0 +1,1 @@
+"""The processes: gate, camera, worker, and how the gate keeps the other two."""

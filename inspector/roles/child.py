@@ -9,10 +9,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from inspector.domain.errors import ConfigError, RecipeError
 from inspector.domain.restarts import RestartBudget
 from inspector.roles.job import Job
 
 log = logging.getLogger("inspector")
+
+#: Exit codes of errors that a new process would meet again.
+_HOPELESS = frozenset({ConfigError.exit_code, RecipeError.exit_code})
+# OpenMP threads that spin at the end of every loop take the core that camera process and gate need; on two busy
+# cores that makes the network many times slower. The environment may say otherwise.
+_QUIET_OPENMP = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 class Child:
@@ -31,7 +38,8 @@ class Child:
         incarnation: Number of the present or last process, 1 and up; 0 before the first.
         ready: It has said that it is ready and has not died since.
         restarts: Starts after the first.
-        exhausted: The budget is used up: it died and will not come back.
+        exhausted: It died and will not come back: the budget is used up, or starting again can't help.
+        exit_code: How the last process ended; negative for a signal, None before the first end.
     """
 
     def __init__(
@@ -50,6 +58,7 @@ class Child:
         self.ready = False
         self.restarts = 0
         self.exhausted = False
+        self.exit_code: int | None = None
         self._make_job = make_job
         self._budget = budget
         self._folder = folder
@@ -84,7 +93,11 @@ class Child:
             file.write(self._make_job(self.incarnation).model_dump_json())
         # A session of its own keeps the terminal's Ctrl-C away from it: the gate decides when it stops.
         self._process = subprocess.Popen(
-            [*self._command, str(orders)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+            [*self._command, str(orders)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            env=_QUIET_OPENMP | os.environ,
         )
         self.ready = False
         self._started_ns = self._progressed_ns = now_ns
@@ -130,11 +143,15 @@ class Child:
     def _reap(self, now_ns: int) -> bool:
         if self._process is None or self._process.poll() is None:
             return False
-        code = self._process.returncode
+        code = self.exit_code = self._process.returncode
         self._close()
-        self._start_due_ns = self._budget.next_start_ns(now_ns)
+        hopeless = code in _HOPELESS
+        self._start_due_ns = None if hopeless else self._budget.next_start_ns(now_ns)
         self.exhausted = self._start_due_ns is None
-        after = "restart budget used up" if self.exhausted else "starting again"
+        if hopeless:
+            after = "starting it again would not help"
+        else:
+            after = "restart budget used up" if self.exhausted else "starting again"
         reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
         log.error("%s: process gone (%s), %s", self.role, reason, after)
         return True

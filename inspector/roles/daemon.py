@@ -97,9 +97,7 @@ def open_station(
         inbox = GateInbox(context, folder.gate)
         stack.callback(inbox.close)
         outputs = Outputs(publisher, verdict_log, metrics, ServiceManager(environ))
-        gate = Gate(
-            config, recipe, folder, inbox, outputs, run_id=uuid.uuid4().hex, watcher=watcher, clock_ns=clock_ns
-        )
+        gate = Gate(config, recipe, folder, inbox, outputs, run_id=uuid.uuid4().hex, watcher=watcher, clock_ns=clock_ns)
         yield Station(gate, recipe, port)
 
 

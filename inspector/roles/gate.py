@@ -33,6 +33,8 @@ log = logging.getLogger("inspector")
 _TURN_MS = 20
 #: Messages taken in one turn, so that a flood never starves the deadlines.
 _MESSAGES = 256
+#: Where a process is gone, everything that it said before.
+_ALL = 1_000_000
 _HEARTBEAT_NS = 1_000_000_000
 _HOUSEKEEPING_NS = 100_000_000
 
@@ -147,7 +149,7 @@ class Gate:
                 child.tell("stop")
             for child in (self.camera, self.worker):
                 child.finish(share)
-            self._take_messages()
+            self._take_messages(_ALL)
             self._settle(self._ledger.settle_all(Cause.SHUTDOWN, self._clock_ns()))
             self._housekeep(self._clock_ns())
             self._heartbeat(self._clock_ns(), "stopped")
@@ -223,17 +225,14 @@ class Gate:
             incarnation = child.incarnation
             if not child.watch(now_ns):
                 continue
-            self._take_messages(limit=1_000_000)  # what it said before it died still counts
+            self._take_messages(_ALL)  # what it said before it died still counts
             if child is self.worker:
                 self._settle(self._ledger.lose_worker(incarnation, self._clock_ns()))
             else:
                 self._ledger.lose_camera(incarnation)
                 self._armed = False
             if child.exhausted and not (child is self.camera and self._ended):
-                raise FatalError(
-                    f"{child.role}: died more than {self._config.supervision.restarts} times within "
-                    f"{self._config.supervision.restart_window_s:g} s; see the log above for its reasons"
-                )
+                raise _ended_for_good(child)
 
     def _take_messages(self, limit: int = _MESSAGES) -> None:
         for message in self._inbox.messages(limit):
@@ -365,6 +364,13 @@ class Gate:
         # Fed only by the loop that settles parts, and only while a worker can judge them.
         if self.worker.ready or not self._served:
             self._outputs.service_manager.notify("WATCHDOG=1")
+
+
+def _ended_for_good(child: Child) -> FatalError:
+    error = FatalError(f"{child.role}: can't be kept running; its reasons stand in the log above")
+    if child.exit_code is not None and child.exit_code > 0:
+        error.exit_code = child.exit_code
+    return error
 
 
 def _stages(part: OpenPart, result: Result, now_ns: int) -> dict[str, int]:

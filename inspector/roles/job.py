@@ -47,9 +47,7 @@ def run_child(role: str, work: Callable[[Job], None], argv: list[str]) -> int:
     Returns:
         The exit code.
     """
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format=f"%(levelname)s {role}[%(process)d]: %(message)s"
-    )
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"%(levelname)s {role}[%(process)d]: %(message)s")
     # The gate alone answers the terminal and systemd; a child stops when its lifeline says so.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

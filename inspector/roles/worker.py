@@ -137,7 +137,7 @@ class WorkerRole:
             return list(self._engine.infer([pixels for _, pixels, _ in frames]))
         except FatalError:
             raise
-        except Exception as error:  # the one catch around a part
+        except Exception as error:  # noqa: BLE001  the one catch around a part
             log.warning("not inspected: %s: %s", type(error).__name__, error)
             if len(frames) == 1:
                 return [None]

@@ -41,7 +41,7 @@ class RuntimeFolder:
 
     Raises:
         AlreadyRunning: Another daemon holds the lock.
-        ConfigError: The folder can't be used.
+        ConfigError: The folder can't be used, or others may write to it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,7 +56,9 @@ class RuntimeFolder:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if path.stat().st_uid != os.getuid():
                 raise ConfigError(f"runtime_dir: {path} belongs to another user; choose another folder")
-            self._lock: IO[str] = (path / "lock").open("w")
+            if path.stat().st_mode & 0o022:
+                raise ConfigError(f"runtime_dir: others may write to {path}; choose another folder, or chmod 700 it")
+            self._lock: IO[str] = (path / "lock").open("a")  # the process id in it stays until the lock is ours
         except OSError as error:
             raise ConfigError(f"runtime_dir: {path} can't be used: {error.strerror}") from error
         try:
@@ -66,6 +68,7 @@ class RuntimeFolder:
             raise AlreadyRunning(
                 f"another inspector runs on {path}; stop it, or give this one its own station name or runtime_dir"
             ) from None
+        self._lock.truncate(0)
         self._lock.write(f"{os.getpid()}\n")
         self._lock.flush()
 

@@ -3,6 +3,9 @@
 A worker says how many frames it takes and gives one credit back for each frame that it took up. The camera
 process sends only against credit: high-water marks don't bound small messages, and a frame sent to a dead worker
 would be lost without a word.
+
+The credit of a camera process dies with it. Its successor greets every connection with an empty message
+(ZMQ_PROBE_ROUTER), and the worker answers with all of its credit again.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ class FrameSender:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
         self._socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._socket.setsockopt(zmq.PROBE_ROUTER, 1)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.SNDHWM, 0)  # credits are the bound
         self._socket.bind(endpoint)
@@ -48,21 +52,25 @@ class FrameSender:
         """Reads what the workers said; never waits."""
         while True:
             try:
-                _identity, *parts = self._socket.recv_multipart(zmq.NOBLOCK)
+                identity, *parts = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
             try:
                 credit = Credit.decode(parts[-1] if parts else b"")
+                if identity != worker_identity(credit.worker):
+                    raise WireError(f"credit of worker {credit.worker} from {identity!r}")
             except WireError:
                 self.malformed += 1
                 continue
-            newest = max(self._credit, default=0)
-            if credit.worker < newest:
-                continue
-            if credit.worker > newest:  # the former one is gone
-                self._credit = {credit.worker: 0}
-                self._granted = {credit.worker: credit.frames}
-            self._credit[credit.worker] += credit.frames
+            self._take(credit)
+
+    def _take(self, credit: Credit) -> None:
+        if credit.worker in self._credit:
+            if not credit.opening:  # an opening that comes twice grants nothing more
+                self._credit[credit.worker] += credit.frames
+        elif credit.opening and credit.worker > max(self._credit, default=0):  # the former worker is gone
+            self._credit = {credit.worker: credit.frames}
+            self._granted = {credit.worker: credit.frames}
 
     @property
     def waiting(self) -> int:
@@ -89,9 +97,7 @@ class FrameSender:
         """
         identity = worker_identity(worker)
         try:
-            self._socket.send_multipart(
-                [identity, header.encode(), pixels.data.cast("B")], zmq.NOBLOCK, copy=False
-            )
+            self._socket.send_multipart([identity, header.encode(), pixels.data.cast("B")], zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return Cause.QUEUE_FULL
         except zmq.ZMQError as error:
@@ -135,6 +141,7 @@ class FrameReceiver:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, worker: int) -> None:
         self._worker = worker
+        self._frames = 0
         self._socket = context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.IDENTITY, worker_identity(worker))
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -148,23 +155,27 @@ class FrameReceiver:
         return self._socket
 
     def grant(self, frames: int) -> None:
-        """Lets the camera process send so many further frames."""
-        self._socket.send(Credit(self._worker, frames).encode(), zmq.NOBLOCK)
+        """Lets the camera process, and each that comes after it, have so many frames on their way. Once."""
+        self._frames = frames
+        self._give(frames, opening=True)
 
     def receive(self) -> ReceivedFrame | None:
-        """The next frame that waits, its credit given back; None if none waits."""
+        """The next frame that waits, its credit given back; None if none waits or it has no readable header."""
         try:
             parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return None
-        self.grant(1)
-        frames = parts
+        if len(parts) == 1 and len(parts[0]) == 0:  # a camera process greets, perhaps a new one
+            if self._frames:
+                self._give(self._frames, opening=True)
+            return None
+        self._give(1)
         try:
-            header = FrameHeader.decode(frames[0].buffer)
+            header = FrameHeader.decode(parts[0].buffer)
         except WireError:
             self.malformed += 1
             return None
-        buffer = frames[1].buffer if len(frames) == 2 else memoryview(b"")
+        buffer = parts[1].buffer if len(parts) == 2 else memoryview(b"")
         if buffer.nbytes != header.pixel_bytes or header.pixel_bytes == 0:
             return ReceivedFrame(header, None)
         pixels: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8).reshape(header.shape)
@@ -174,9 +185,10 @@ class FrameReceiver:
         """Closes the socket. Idempotent."""
         self._socket.close()
 
+    def _give(self, frames: int, opening: bool = False) -> None:
+        self._socket.send(Credit(self._worker, frames, opening).encode(), zmq.NOBLOCK)
+
 
 def worker_identity(worker: int) -> bytes:
     """ZeroMQ identity of a worker."""
     return b"worker-%d" % worker
-
-

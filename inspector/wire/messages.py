@@ -40,6 +40,11 @@ class Kind(enum.IntEnum):
     CREDIT = 6
 
 
+_ROLES = ("camera", "worker")
+_STATES = ("ready", "running", "ended", "stopped")
+#: Bound of every number in a `State`; NaN and infinity lie beyond it.
+_LARGEST = (1 << 63) - 1
+
 #: Causes as they go over the wire: the place in this tuple plus one; 0 is "none". Append only.
 _CAUSES = (
     Cause.EXPIRED_IN_QUEUE,
@@ -87,6 +92,13 @@ def kind_of(data: bytes | memoryview) -> Kind:
         return Kind(kind)
     except ValueError:
         raise WireError(f"unknown kind {kind}") from None
+
+
+def _trigger(number: int) -> int:
+    """A trigger key as it came over the wire, see `inspector.domain.ledger.trigger_key`."""
+    if number >> 63:
+        raise WireError(f"{number:#x} is no trigger key")
+    return number
 
 
 def _unpack(layout: struct.Struct, data: bytes | memoryview, kind: Kind, exact: bool = True) -> tuple[Any, ...]:
@@ -160,7 +172,8 @@ class FrameHeader:
             layout = PixelFormat(pixel_format)
         except ValueError:
             raise WireError(f"unknown pixel format {pixel_format}") from None
-        return cls(trigger, triggered_ns, captured_ns, sent_ns, deadline_ns, layout, width_px, height_px)
+        times_ns = (triggered_ns, captured_ns, sent_ns, deadline_ns)
+        return cls(_trigger(trigger), *times_ns, layout, width_px, height_px)
 
 
 @dataclass(frozen=True)
@@ -200,7 +213,7 @@ class Trigger:
         source = data[_HEAD.size + cls._layout.size :]
         if len(source) != length:
             raise WireError(f"TRIGGER with a source of {len(source)} bytes, expected {length}")
-        return cls(trigger, triggered_ns, worker, _cause(refusal), source.decode("utf-8", "replace"))
+        return cls(_trigger(trigger), triggered_ns, worker, _cause(refusal), source.decode("utf-8", "replace"))
 
 
 @dataclass(frozen=True)
@@ -228,7 +241,7 @@ class Refused:
         cause = _cause(number)
         if cause is None:
             raise WireError("REFUSED without a cause")
-        return cls(trigger, cause)
+        return cls(_trigger(trigger), cause)
 
 
 @dataclass(frozen=True)
@@ -278,7 +291,7 @@ class Result:
     def decode(cls, data: bytes) -> Result:
         """Reads `encode`'s bytes; raises WireError."""
         trigger, worker, problem, _reserved, score, *rest = _unpack(cls._layout, data, Kind.RESULT)
-        return cls(trigger, worker, score, _cause(problem), *rest)
+        return cls(_trigger(trigger), worker, score, _cause(problem), *rest)
 
 
 @dataclass(frozen=True)
@@ -314,9 +327,23 @@ class State:
         if kind_of(data) is not Kind.STATE:
             raise WireError(f"expected STATE, got {kind_of(data).name}")
         try:
-            return cls(**json.loads(data[_HEAD.size :]))
-        except (ValueError, TypeError) as error:
+            state = cls(**json.loads(data[_HEAD.size :]))
+        except (ValueError, TypeError, RecursionError) as error:
             raise WireError(f"STATE can't be read: {error}") from None
+        state._check()
+        return state
+
+    def _check(self) -> None:
+        """JSON has its own types; only ours may reach the gate."""
+        counts = (self.incarnation, self.progress, self.triggers, self.queue_frames)
+        if self.role not in _ROLES or self.state not in _STATES:
+            raise WireError(f"STATE of role {self.role!r} in state {self.state!r}")
+        if not all(type(count) is int and 0 <= count <= _LARGEST for count in counts):
+            raise WireError("STATE with a counter that is no count")
+        if not isinstance(self.details, dict) or not all(
+            type(value) in (int, float) and abs(value) <= _LARGEST for value in self.details.values()
+        ):
+            raise WireError("STATE with details that are no finite numbers")
 
 
 @dataclass(frozen=True)
@@ -326,21 +353,24 @@ class Credit:
     Attributes:
         worker: Incarnation of the worker.
         frames: Further frames that it takes.
+        opening: True for all of its credit, given to a camera process that has none yet; False for what comes back.
     """
 
     worker: int
     frames: int
+    opening: bool = False
 
-    _layout: ClassVar[struct.Struct] = struct.Struct("<II")
+    _layout: ClassVar[struct.Struct] = struct.Struct("<IIB3x")
 
     def encode(self) -> bytes:
         """The message's bytes."""
-        return _head(Kind.CREDIT) + self._layout.pack(self.worker, self.frames)
+        return _head(Kind.CREDIT) + self._layout.pack(self.worker, self.frames, self.opening)
 
     @classmethod
     def decode(cls, data: bytes) -> Credit:
         """Reads `encode`'s bytes; raises WireError."""
-        return cls(*_unpack(cls._layout, data, Kind.CREDIT))
+        worker, frames, opening = _unpack(cls._layout, data, Kind.CREDIT)
+        return cls(worker, frames, bool(opening))
 
 
 GateMessage = Trigger | Refused | Result | State

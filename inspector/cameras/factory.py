@@ -1,0 +1,37 @@
+"""Makes the camera that the configuration names; only its own driver is loaded."""
+
+from __future__ import annotations
+
+from inspector.cameras.base import Camera
+from inspector.config.cameras import CameraConfig, FolderCamera, SyntheticCamera, VideoCamera
+
+
+def create_camera(config: CameraConfig, *, first_part: int = 0) -> Camera:
+    """The camera, not opened yet.
+
+    Args:
+        config: Which camera, and how.
+        first_part: Triggers that earlier camera processes of this run announced. Folder, video file and
+            synthetic conveyor go on after them, so that no part is played twice and none left out; a live
+            camera has no such place.
+
+    Raises:
+        ConfigError: Keys contradict each other.
+    """
+    if isinstance(config, FolderCamera):
+        from inspector.cameras import folder
+
+        return folder.FolderCamera(config, first_part)
+    if isinstance(config, VideoCamera):
+        from inspector.cameras import live_video, video
+
+        if video.is_live(config.source):
+            return live_video.LiveVideoCamera(config)
+        return video.VideoFileCamera(config, first_part)
+    if isinstance(config, SyntheticCamera):
+        from inspector.cameras import synthetic
+
+        return synthetic.SyntheticConveyor(config, first_part)
+    from inspector.cameras import genicam
+
+    return genicam.GenicamCamera(config)

@@ -1,0 +1,197 @@
+"""The frames of an open GenICam device: copied, numbered, and with nothing lost in silence."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from inspector.cameras.genicam_frames import Layout, ShortBuffer, UnsupportedFormat, copy_pixels, frames_lost
+from inspector.domain.errors import CameraError
+from inspector.domain.frame import Capture, Pixels
+from inspector.domain.verdict import Cause
+
+log = logging.getLogger("inspector")
+
+#: Pause between two looks for a frame. harvesters' own wait holds the interpreter and trusts the wall clock.
+_LOOK_S = 0.0005
+#: The shortest wait that harvesters knows; 0 would wait for ever.
+_FETCH_S = 0.001
+
+
+class FrameStream:
+    """The frames of an open device, with nothing lost in silence.
+
+    Args:
+        acquirer: harvesters' ImageAcquirer.
+        driver: The module `inspector.cameras.genicam_driver`.
+        name: For messages.
+        gige: True for GigE Vision: its frame ids skip 0.
+        silence_ns: After so long without a frame the device is asked whether it is there.
+        free_running: Silence alone means that it is lost.
+        clock_ns: Monotonic clock.
+        sleep: Waits so many seconds.
+    """
+
+    def __init__(
+        self,
+        acquirer: Any,
+        driver: Any,
+        *,
+        name: str,
+        gige: bool,
+        silence_ns: int,
+        free_running: bool,
+        clock_ns: Callable[[], int],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._acquirer = acquirer
+        self._driver = driver
+        self._name = name
+        self._gige = gige
+        self._silence_ns = silence_ns
+        self._free_running = free_running
+        self._clock_ns = clock_ns
+        self._sleep = sleep
+        self._incomplete = driver.IncompleteFrames()
+        self._acquirer.add_callback(acquirer.Events.INCOMPLETE_BUFFER, self._incomplete)
+        self._incomplete_before = 0
+        self._last_id: int | None = None
+        self._underruns = 0
+        self._missing = 0
+        self._held: Capture | None = None
+        self._heard_ns = 0
+        self._warned: set[str] = set()
+
+    def start(self) -> None:
+        """Starts the acquisition.
+
+        Raises:
+            CameraError: The device refuses.
+        """
+        try:
+            self._acquirer.start()
+        except self._driver.GENICAM_ERRORS as error:
+            raise CameraError(f"camera {self._name} does not start: {error}") from error
+        self._heard_ns = self._clock_ns()
+
+    def capture(self, timeout_s: float) -> Capture | None:
+        """As `Camera.capture`."""
+        if self._held is None:
+            try:
+                self._held = self._next(timeout_s)
+            except self._driver.GENICAM_ERRORS as error:
+                raise CameraError(f"camera {self._name} is lost: {error}") from error
+        if self._held is None:
+            self._ask_if_silent()
+            return None
+        if self._missing:
+            self._missing -= 1
+            label = f"a frame lost before {self._held.source}"
+            return Capture(None, self._held.triggered_ns, self._held.triggered_ns, label, Cause.FRAME_MISSING)
+        capture, self._held = self._held, None
+        return capture
+
+    def _next(self, timeout_s: float) -> Capture | None:
+        """The next frame, complete or not; sets how many were lost before it."""
+        fetch_s = self._await_delivery(timeout_s)
+        seen = self._incomplete.count
+        buffer = self._acquirer.try_fetch(timeout=fetch_s, is_raw=True)
+        now_ns = self._clock_ns()
+        if buffer is None:
+            if self._incomplete.count == seen:
+                return None
+            self._heard_ns = now_ns
+            self._incomplete_before += 1
+            return Capture(None, now_ns, now_ns, "an incomplete frame", Cause.FRAME_INCOMPLETE)
+        self._heard_ns = now_ns
+        try:
+            return self._take(buffer, now_ns)
+        finally:
+            buffer.parent.queue_buffer(buffer)
+
+    def _await_delivery(self, timeout_s: float) -> float:
+        """Waits until a frame is there or the time is over.
+
+        A producer that counts wrongly costs a little delay: the fetch that follows finds the frame all the same.
+
+        Returns:
+            Seconds that the fetch may wait: hardly any, or all of them if the producer does not count.
+        """
+        until_ns = self._clock_ns() + round((timeout_s - _FETCH_S) * 1e9)
+        stream = self._acquirer.data_streams[0]
+        while self._clock_ns() < until_ns:
+            try:
+                if stream.num_awaiting_delivery:
+                    break
+            except self._driver.NOT_KNOWN:
+                return max(timeout_s, _FETCH_S)
+            self._sleep(_LOOK_S)
+        return _FETCH_S
+
+    def _take(self, buffer: Any, arrived_ns: int) -> Capture:
+        frame_id = self._info(lambda: buffer.frame_id, None)
+        source = "frame" if frame_id is None else f"frame {frame_id}"
+        self._count_lost(frame_id)
+        problem = None
+        pixels: Pixels | None = None
+        try:
+            pixels = self._pixels(buffer)
+        except ShortBuffer as error:
+            problem = Cause.FRAME_INCOMPLETE
+            self._warn_once(f"camera {self._name}: {error}")
+        except (UnsupportedFormat, *self._driver.GENICAM_ERRORS) as error:
+            problem = Cause.FRAME_CORRUPT
+            self._warn_once(f"camera {self._name}: {error}")
+        return Capture(pixels, arrived_ns, self._clock_ns(), source, problem)
+
+    def _count_lost(self, frame_id: int | None) -> None:
+        """Sets how many frames were lost before this one: by the ids, else by the frames that found no buffer."""
+        lost = None
+        if frame_id is not None and self._last_id is not None:
+            lost = frames_lost(self._last_id, frame_id, gige=self._gige)
+            if lost is None:
+                self._warn_once(f"camera {self._name}: frame ids do not count on, so they can't show lost frames")
+        underruns = self._info(lambda: self._acquirer.data_streams[0].num_underrun, 0)
+        if lost is None:
+            self._missing = max(0, underruns - self._underruns)
+        else:  # frames that came incomplete are counted already, and their ids are not known
+            self._missing = max(0, lost - self._incomplete_before)
+        self._last_id = frame_id
+        self._underruns = underruns
+        self._incomplete_before = 0
+
+    def _pixels(self, buffer: Any) -> Pixels:
+        height_px = buffer.height
+        layout = Layout(
+            buffer.pixel_format,
+            buffer.width,
+            # A line-scan camera may end a frame early: the lines after are those of an older frame.
+            min(height_px, self._info(lambda: buffer.delivered_image_height, 0) or height_px),
+            self._info(lambda: buffer.padding_x, 0),
+            self._info(lambda: buffer.image_offset, 0),
+        )
+        data = buffer.raw_buffer
+        return copy_pixels(data, layout, self._info(lambda: buffer.size_filled, 0) or len(data))
+
+    def _info(self, read: Callable[[], Any], otherwise: Any) -> Any:
+        """An optional piece of information about a buffer."""
+        try:
+            return read()
+        except self._driver.NOT_KNOWN:
+            return otherwise
+
+    def _ask_if_silent(self) -> None:
+        """After a silence: is the device lost? A triggered one may rest for hours."""
+        silent_ns = self._clock_ns() - self._heard_ns
+        if silent_ns < self._silence_ns:
+            return
+        if self._free_running:
+            raise CameraError(f"camera {self._name} is lost: no frame for {silent_ns / 1e9:.1f} s")
+        self._driver.ask_device(self._acquirer, self._name)
+        self._heard_ns = self._clock_ns()
+
+    def _warn_once(self, message: str) -> None:
+        if message not in self._warned and len(self._warned) < 16:
+            self._warned.add(message)
+            log.warning("%s", message)

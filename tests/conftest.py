@@ -1,0 +1,86 @@
+"""Shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+# Before torch is imported anywhere: threads that spin make tests on a busy machine many times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Callable[[str], Path]:
+    """Finds a file or folder of the hand-outs beside the checkout; skips without them, fails under CI."""
+
+    def find(name: str) -> Path:
+        path = SHARED / name
+        if not path.exists():
+            reason = f"{path} is not there: the test needs the hand-outs beside the checkout"
+            if os.environ.get("CI") == "true":
+                pytest.fail(reason)
+            pytest.skip(reason)
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def random_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe with small random backbones at 64 px, which judges fast: for tests of the chain."""
+    import numpy as np
+    import torch
+
+    from inspector.models.network import build_network
+    from inspector.models.preprocess import Preprocess
+    from inspector.models.recipe_network import pack_weights
+    from inspector.models.weights import load_backbone
+    from inspector.recipe.manifest import (
+        BackboneRecord,
+        Geometry,
+        Golden,
+        NetworkRecord,
+        Normalisation,
+        RecipeManifest,
+        ThresholdRecord,
+    )
+    from inspector.recipe.store import write_recipe
+
+    sides = [load_backbone(name, "random:7") for name in ("squeezenet1_1", "resnet18")]
+    geometry = Geometry(width_px=64, height_px=64)
+    latents = (8, 8, 8)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        network = build_network(sides[0].module, sides[1].module, latents=latents, input_px=(64, 64)).eval()
+    golden = np.random.default_rng(7).integers(0, 256, (64, 64), np.uint8)
+    with torch.inference_mode():
+        score = float(network(Preprocess(geometry, Normalisation())(torch.from_numpy(golden))).scores[0])
+    records = [BackboneRecord(name=side.name, weights=side.weights, sha256=side.sha256) for side in sides]
+    manifest = RecipeManifest(
+        name="random",
+        version=1,
+        created="2026-01-01T00:00:00+00:00",
+        geometry=geometry,
+        network=NetworkRecord(source=records[0], target=records[1], levels=(1, 2, 3), latents=latents),
+        threshold=ThresholdRecord(
+            value=score,
+            method="extrapolated",
+            target=0.005,
+            promise=0.2,
+            confidence=0.95,
+            sample_size=3,
+            exceedances_allowed=0,
+            exact=True,
+            parts_needed=595,
+        ),
+        golden=Golden(score=score, tolerance=0.01),
+        calibration={},
+    )
+    scores = torch.tensor([0.9 * score, score, 1.1 * score], dtype=torch.float64)
+    folder = tmp_path_factory.mktemp("recipes") / "random"
+    return write_recipe(folder, manifest, pack_weights(network, scores, torch.from_numpy(golden))).folder

@@ -1,0 +1,74 @@
+"""What the tests of the models share: the reference material, and a recipe written from a network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from inspector.models.network import InspectionNetwork
+from inspector.models.recipe_network import pack_weights
+from inspector.recipe.manifest import RecipeManifest
+from inspector.recipe.store import Recipe, write_recipe
+
+_SHARED = Path(__file__).parents[4] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Callable[[str], Path]:
+    """Finds a file beside the checkout; a checkout elsewhere has none, but the project's own CI must."""
+
+    def find(name: str) -> Path:
+        path = _SHARED / name
+        if not path.exists():
+            message = f"../shared/{name} is not beside this checkout"
+            if os.environ.get("CI") == "true":
+                pytest.fail(message)
+            pytest.skip(message)
+        return path
+
+    return find
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Recipe]:
+    """Writes a recipe around a network."""
+
+    def recipe(network: InspectionNetwork, source: str, target: str, /, **changes: object) -> Recipe:
+        shape = network.mapping.shape
+        data = {
+            "name": "tile",
+            "version": 1,
+            "created": "2026-02-03T04:05:06+00:00",
+            "geometry": {"height_px": shape.input_px[0], "width_px": shape.input_px[1]},
+            "network": {
+                "source": {"name": source, "weights": "random:1", "sha256": "0" * 64},
+                "target": {"name": target, "weights": "random:2", "sha256": "0" * 64},
+                "levels": shape.levels,
+                "latents": shape.latents,
+                "position": shape.position,
+                **changes,
+            },
+            "threshold": {
+                "value": 1.0,
+                "method": "tolerance_limit",
+                "target": 0.5,
+                "promise": 0.4,
+                "confidence": 0.9,
+                "sample_size": 5,
+                "exceedances_allowed": 0,
+                "exact": True,
+                "parts_needed": 0,
+            },
+            "golden": {"score": 1.0, "tolerance": 0.01},
+            "calibration": {},
+        }
+        frame = torch.from_numpy(np.zeros((8, 8), np.uint8))
+        weights = pack_weights(network, torch.zeros(5), frame)
+        return write_recipe(tmp_path / "recipe", RecipeManifest.model_validate(data), weights)
+
+    return recipe

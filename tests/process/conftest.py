@@ -1,0 +1,179 @@
+"""Starts real daemons: `python -m inspector run` with its children, on a folder of parts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+#: Longest wait for anything; a test that needs it has failed.
+PATIENCE_S = 90.0
+
+
+def wait_for(what: Callable[[], Any], message: str, patience_s: float = PATIENCE_S) -> Any:
+    """The first true value of `what`."""
+    until = time.monotonic() + patience_s
+    while time.monotonic() < until:
+        value = what()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"waited {patience_s:g} s for {message}")
+
+
+@dataclass
+class Daemon:
+    """A running `inspector run` and what it leaves."""
+
+    process: subprocess.Popen[str]
+    log: Path
+    output: Path
+
+    def records(self) -> list[dict[str, Any]]:
+        """The verdicts written so far."""
+        if not self.log.exists():
+            return []
+        lines = self.log.read_text().split("\n")
+        return [json.loads(line) for line in lines[:-1]]
+
+    def child(self, role: str) -> int | None:
+        """Process id of the camera process or the worker."""
+        try:
+            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        except FileNotFoundError:
+            return None
+        for pid in children:
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            except FileNotFoundError:
+                continue
+            if f"inspector.roles.{role}".encode() in command:
+                return int(pid)
+        return None
+
+    def wait_for_child(self, role: str, other_than: int | None = None) -> int:
+        """A child that runs, and is not the given one."""
+
+        def found() -> int | None:
+            pid = self.child(role)
+            return pid if pid != other_than else None
+
+        return int(wait_for(found, f"a {role} process other than {other_than}\n{self.errors()}"))
+
+    def wait_for_verdicts(self, count: int) -> None:
+        """So many verdicts in the log."""
+        wait_for(
+            lambda: len(self.records()) >= count or self.process.poll() is not None,
+            f"{count} verdicts\n{self.errors()}",
+        )
+        assert len(self.records()) >= count, self.errors()
+
+    def finish(self, patience_s: float = PATIENCE_S) -> int:
+        """Waits for the end and returns the exit code."""
+        return self.process.wait(patience_s)
+
+    def stop(self) -> int:
+        """SIGTERM, then the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.finish()
+
+    def errors(self) -> str:
+        """What it wrote to standard error."""
+        return self.output.read_text()
+
+    def sums(self) -> dict[str, int]:
+        """The sums that it wrote at its end."""
+        line = next(line for line in reversed(self.errors().splitlines()) if "stopped:" in line)
+        numbers = [int(word) for word in line.replace("stopped:", "").split() if word.isdigit()]
+        return dict(zip(("triggered", "pass", "fail", "not_inspected"), numbers, strict=True))
+
+    def check_ledger(self) -> Counter[str]:
+        """Every trigger has exactly one verdict, and the sums agree with the log. Returns the causes."""
+        records, sums = self.records(), self.sums()
+        triggers = [record["trigger"] for record in records]
+        assert len(triggers) == len(set(triggers)), "a trigger with two verdicts"
+        assert sorted(record["part"] for record in records) == list(range(1, len(records) + 1))
+        assert len(records) == sums["triggered"]
+        assert sums["triggered"] == sums["pass"] + sums["fail"] + sums["not_inspected"]
+        decisions = Counter(record["decision"] for record in records)
+        assert {name: decisions[name] for name in ("pass", "fail", "not_inspected")} == {
+            name: sums[name] for name in ("pass", "fail", "not_inspected")
+        }
+        return Counter(record["cause"] for record in records)
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty small pictures."""
+    folder = tmp_path_factory.mktemp("parts")
+    generator = np.random.default_rng(1)
+    for number in range(60):
+        cv2.imwrite(str(folder / f"{number:03d}.png"), generator.integers(0, 256, (64, 64), np.uint8))
+    return folder
+
+
+StartDaemon = Callable[..., Daemon]
+
+
+@pytest.fixture
+def start(random_recipe: Path, parts: Path, tmp_path: Path) -> Iterator[StartDaemon]:
+    """Starts a daemon; keyword arguments override sections of its configuration."""
+    daemons: list[Daemon] = []
+
+    def start_one(name: str = "station", **sections: Any) -> Daemon:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        runtime = folder / "run"
+        config: dict[str, Any] = {
+            "station": name,
+            "recipe": str(random_recipe),
+            "camera": {"kind": "folder", "path": str(parts)},
+            "line": {"deadline_ms": 20_000},
+            "worker": {"allow_random_weights": True, "threads": 1},
+            "verdicts": {"endpoint": f"ipc://{runtime}-verdicts", "log": str(folder / "verdicts.jsonl")},
+            "metrics": {"port": 0},
+            "supervision": {"stop_timeout_s": 8},
+            "runtime_dir": str(runtime),
+        }
+        for section, values in sections.items():
+            if isinstance(values, dict) and "kind" not in values:
+                config[section] = config.get(section, {}) | values
+            else:
+                config[section] = values
+        path = folder / "inspector.yaml"
+        path.write_text(yaml.safe_dump(config))
+        output = folder / "stderr.txt"
+        with output.open("w") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "inspector", "run", "-c", str(path)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stream,
+                text=True,
+                env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
+            )
+        daemon = Daemon(process, folder / "verdicts.jsonl", output)
+        daemons.append(daemon)
+        return daemon
+
+    yield start_one
+    for daemon in daemons:
+        for pid in (daemon.child("worker"), daemon.child("camera")):
+            if pid is not None and daemon.process.poll() is None:
+                os.kill(pid, signal.SIGCONT)
+        if daemon.process.poll() is None:
+            daemon.process.kill()
+        daemon.process.wait(PATIENCE_S)

@@ -1,0 +1,170 @@
+"""The whole line in real processes: every part one verdict, outputs, orderly ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+import urllib.request
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import zmq
+
+from .conftest import StartDaemon, wait_for
+
+pytestmark = pytest.mark.process
+
+
+def test_every_part_of_a_folder_gets_one_verdict_and_the_daemon_ends_by_itself(start: StartDaemon) -> None:
+    daemon = start()
+    assert daemon.finish() == 0, daemon.errors()
+    causes = daemon.check_ledger()
+    records = daemon.records()
+    assert len(records) == 60
+    assert set(causes) <= {"score_within_threshold", "score_above_threshold"}
+    assert sorted(record["source"] for record in records) == [f"{number:03d}.png" for number in range(60)]
+    for record in records:
+        assert (record["decision"] == "pass") == (record["score"] <= record["threshold"])
+        assert 0 < record["p_value"] <= 1
+        assert set(record["stages_ms"]) == {"capture", "queue", "copy", "compute", "verdict"}
+        assert sum(record["stages_ms"].values()) == pytest.approx(record["whole_ms"], abs=0.01)
+        assert len(record["recipe_hash"]) == 64
+
+
+def test_verdicts_heartbeats_and_metrics_go_out(start: StartDaemon, tmp_path: Path) -> None:
+    context = zmq.Context()
+    subscriber = context.socket(zmq.SUB)
+    try:
+        subscriber.subscribe(b"")
+        endpoint = f"ipc://{tmp_path}/out.sock"
+        subscriber.connect(endpoint)
+        daemon = start(
+            camera={"kind": "synthetic", "rate": 10, "width_px": 64, "height_px": 64}, verdicts={"endpoint": endpoint}
+        )
+        seen: dict[bytes, dict[str, object]] = {}
+
+        def received() -> bool:
+            while subscriber.poll(10):
+                topic, body = subscriber.recv_multipart()
+                seen[topic] = json.loads(body)
+            return {b"verdict", b"heartbeat"} <= set(seen)
+
+        wait_for(received, "a verdict and a heartbeat")
+        verdict, heartbeat = seen[b"verdict"], seen[b"heartbeat"]
+        assert verdict["station"] == heartbeat["station"] == "station"
+        assert verdict["run"] == heartbeat["run"]
+        assert verdict["decision"] in {"pass", "fail", "not_inspected"}
+
+        port = re.search(r"http://127\.0\.0\.1:(\d+)/metrics", daemon.errors())
+        assert port is not None
+        time.sleep(0.3)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port.group(1)}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        total = sum(float(value) for value in re.findall(r"^inspector_parts_total\{.*\} (.+)$", text, re.M))
+        triggers = re.search(r"^inspector_triggers_total\{.*\} (.+)$", text, re.M)
+        assert triggers is not None
+        assert total > 0
+        assert float(triggers.group(1)) >= total
+        assert 'inspector_process_up{process="worker",station="station"} 1.0' in text
+        assert 'inspector_process_up{process="camera",station="station"} 1.0' in text
+        assert "inspector_ledger_imbalance_parts" in text
+        assert daemon.stop() == 0
+        daemon.check_ledger()
+    finally:
+        subscriber.close(0)
+        context.term()
+
+
+def test_sigterm_in_a_burst_settles_every_open_part_in_time(start: StartDaemon) -> None:
+    daemon = start(camera={"kind": "synthetic", "rate": 200, "width_px": 64, "height_px": 64})
+    daemon.wait_for_verdicts(50)
+    started = time.monotonic()
+    assert daemon.stop() == 0, daemon.errors()
+    assert time.monotonic() - started < 8 + 4, "stop_timeout_s and the time of a busy machine"
+    daemon.check_ledger()
+
+
+def test_a_corrupt_image_costs_one_part(start: StartDaemon, parts: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for name in ("000.png", "002.png"):
+        (folder / name).write_bytes((parts / name).read_bytes())
+    (folder / "001.png").write_bytes((parts / "001.png").read_bytes()[:200])
+    daemon = start(camera={"kind": "folder", "path": str(folder)})
+    assert daemon.finish() == 0, daemon.errors()
+    assert daemon.check_ledger()["frame_corrupt"] == 1
+    assert [r["source"] for r in daemon.records() if r["cause"] == "frame_corrupt"] == ["001.png"]
+
+
+def test_too_short_a_deadline_rejects_instead_of_passing_late(start: StartDaemon) -> None:
+    daemon = start(line={"deadline_ms": 0.05})
+    assert daemon.finish() == 0, daemon.errors()
+    causes = daemon.check_ledger()
+    assert set(causes) <= {"deadline_missed", "expired_in_queue"}
+    assert sum(causes.values()) == 60
+
+
+def test_a_burst_beyond_the_queue_is_refused_and_counted(start: StartDaemon, tmp_path: Path) -> None:
+    folder = tmp_path / "large"
+    folder.mkdir()
+    picture = np.random.default_rng(2).integers(0, 256, (1500, 1500), np.uint8)
+    for number in range(5):
+        cv2.imwrite(str(folder / f"{number}.bmp"), picture)
+    daemon = start(camera={"kind": "folder", "path": str(folder), "rate": 2000, "loop": True}, line={"queue_frames": 2})
+    daemon.wait_for_verdicts(100)
+    assert daemon.stop() == 0, daemon.errors()
+    causes = daemon.check_ledger()
+    assert causes["queue_full"] > 0
+    assert causes["score_within_threshold"] + causes["score_above_threshold"] > 0
+
+
+@pytest.mark.parametrize(
+    ("sections", "code", "message"),
+    [
+        ({"worker": {"allow_random_weights": False}}, 65, "random weights"),
+        ({"worker": {"thread": 1}}, 78, "did you mean 'threads'"),
+        ({"recipe": "nowhere"}, 65, "no such recipe"),
+        ({"metrics": {"host": "0.0.0.0"}}, 78, "loopback"),
+    ],
+)
+def test_what_can_not_run_never_starts(
+    start: StartDaemon, sections: dict[str, object], code: int, message: str
+) -> None:
+    daemon = start(**sections)
+    assert daemon.finish() == code
+    assert message in daemon.errors()
+    assert daemon.records() == []
+
+
+def test_a_camera_that_can_not_be_opened_ends_the_daemon_with_its_code(start: StartDaemon) -> None:
+    daemon = start(camera={"kind": "folder", "path": "/nonexistent"}, supervision={"restarts": 1})
+    assert daemon.finish() == 69
+    assert "/nonexistent" in daemon.errors()
+
+
+def test_a_second_instance_is_refused_and_the_first_goes_on(start: StartDaemon) -> None:
+    first = start(camera={"kind": "synthetic", "rate": 20, "width_px": 64, "height_px": 64})
+    first.wait_for_verdicts(1)
+    second = start(verdicts={"endpoint": None, "log": None})
+    assert second.finish() == 75
+    before = len(first.records())
+    first.wait_for_verdicts(before + 5)
+    assert first.stop() == 0
+    first.check_ledger()
+
+
+def test_a_killed_gate_takes_its_children_along_and_the_next_starts_over_its_remains(start: StartDaemon) -> None:
+    first = start(camera={"kind": "synthetic", "rate": 20, "width_px": 64, "height_px": 64})
+    first.wait_for_verdicts(1)
+    children = [first.wait_for_child("worker"), first.wait_for_child("camera")]
+    first.process.send_signal(signal.SIGKILL)
+    first.finish()
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "the children's end")
+    first.log.unlink()
+    second = start()
+    assert second.finish() == 0, second.errors()
+    second.check_ledger()
