@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -15,7 +16,7 @@ from inspector.cameras.conveyor.textures import cut
 from inspector.domain.frame import Pixels
 
 #: Limits of the variation that a good part may show; uniform within them, so that no good part is an outlier.
-_SHIFT, _TURN_RAD, _EXPOSURE, _LIGHT_TURN_RAD = 0.02, np.deg2rad(2.0), 0.06, np.deg2rad(4.0)
+_SHIFT, _TURN_RAD, _EXPOSURE, _LIGHT_TURN_RAD = 0.02, math.radians(2), 0.06, math.radians(4)
 
 _GAIN = 1.75
 _FLAT_BELT = 0.62
@@ -70,18 +71,18 @@ def expose(lit: Field, belt: Field, pose: Pose, scene: Scene) -> Field:
     *channels, cover = cv2.split(part)
     around = (1 - shadow) * (1 - cover)
     around *= belt
-    light = scene.light * np.float32(-_GAIN * pose.exposure)
+    light = scene.light * (-_GAIN * pose.exposure)
     tints = scene.belt_tint if scene.colour else (1.0,)
-    for channel, tint in zip(channels, tints, strict=True):
-        channel += around * np.float32(tint * _FLAT_BELT)
-        channel *= light
-    frame = channels[0] if len(channels) == 1 else cv2.merge(channels)
-    frame = cv2.GaussianBlur(frame, (0, 0), scene.blur_px)
+    lit_channels = [
+        light * (np.asarray(channel, np.float32) + around * (tint * _FLAT_BELT))
+        for channel, tint in zip(channels, tints, strict=True)
+    ]
+    frame = cv2.GaussianBlur(cv2.merge(lit_channels), (0, 0), scene.blur_px)
     # A soft shoulder: highlights approach white but rarely reach it.
-    frame = cv2.exp(frame)
-    frame *= np.float32(-255)
-    frame += np.float32(255)
-    return np.asarray(frame, np.float32)
+    levels = np.asarray(cv2.exp(frame), np.float32)
+    levels *= -255
+    levels += 255
+    return levels
 
 
 def digitise(frame: Field, scene: Scene, generator: Generator) -> Pixels:
@@ -103,12 +104,11 @@ def digitise(frame: Field, scene: Scene, generator: Generator) -> Pixels:
     for top in range(0, scene.height_px, NOISE_BLOCK_PX):
         for left in range(0, scene.width_px, NOISE_BLOCK_PX):
             block = (slice(top, top + NOISE_BLOCK_PX), slice(left, left + NOISE_BLOCK_PX))
-            signal = full[block].astype(np.float32, copy=False)
-            noise = scene.noise[cut(scene.noise.shape[:2], signal.shape[0], signal.shape[1], generator)]
-            deviation = cv2.sqrt(signal * np.float32(_PHOTON) + np.float32(_DARK)).reshape(signal.shape)
-            deviation *= noise
-            deviation += signal
-            pixels[block] = _bytes(deviation)
+            signal = np.asarray(full[block], np.float32)
+            noise = scene.noise[cut(scene.noise.shape[:2], signal.shape[0], signal.shape[1], generator)].copy()
+            noise *= np.sqrt(signal * _PHOTON + _DARK)
+            noise += signal
+            pixels[block] = _bytes(noise)
     return pixels
 
 
@@ -128,7 +128,7 @@ def _bytes(levels: Field) -> Pixels:
 def _placement(image: Field, shrink: float, pose: Pose, scene: Scene) -> NDArray[np.float64]:
     """From a grid with the part in its middle to the frame."""
     middle_x, middle_y = (image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2
-    cosine, sine = np.cos(pose.turn_rad) / shrink, np.sin(pose.turn_rad) / shrink
+    cosine, sine = math.cos(pose.turn_rad) / shrink, math.sin(pose.turn_rad) / shrink
     x = (scene.render_width_px - 1) / 2 + pose.shift_x * scene.render_width_px
     y = (scene.render_height_px - 1) / 2 + pose.shift_y * scene.render_height_px
     return np.array(

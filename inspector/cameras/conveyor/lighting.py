@@ -5,6 +5,8 @@ The camera looks straight down, so what a material reflects depends on its two s
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +16,6 @@ from inspector.cameras.conveyor.shapes import Field
 #: Direction towards the bar light in the picture (unit vector, y downwards).
 LIGHT = (-0.64, -0.768)
 _ELEVATION = np.deg2rad(48)
-
-#: Stands for the second map where the first holds both coordinates.
-NO_MAP = np.empty(0, np.float32)
 
 #: Slopes from -_STEEPEST to _STEEPEST are tabulated.
 _STEEPEST = 2.5
@@ -67,11 +66,10 @@ def brightness(slope_x: Field, slope_y: Field, gloss: Field, table: Field, turn_
         float32, (H, W); about 0.6 for the flat cast skin.
     """
     step = (_TABLE - 1) / (2 * _STEEPEST)
-    sine, cosine = np.sin(turn_rad) * step, np.cos(turn_rad) * step
-    middle = (_TABLE - 1) / 2
-    turn = np.array([[cosine, -sine, middle], [sine, cosine, middle]], np.float32)
-    places = cv2.transform(cv2.merge([slope_x, slope_y]), turn)
-    both = cv2.remap(table, places, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    sine, cosine, middle = math.sin(turn_rad) * step, math.cos(turn_rad) * step, (_TABLE - 1) / 2
+    column = slope_x * cosine - slope_y * sine + middle
+    row = slope_x * sine + slope_y * cosine + middle
+    both = cv2.remap(table, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     cast, machined = cv2.split(both)
     return np.asarray(cast + gloss * (machined - cast), np.float32)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -50,7 +51,7 @@ class Scene:
         scale_px: Pixels of the rendered frame in one unit of length.
         window: The canvas of the part.
         maps: The part as designed, on the canvas.
-        turn_places: Where each pixel of the canvas finds its turning mark, (H, W, 2).
+        turn_places: Column and row of the turning mark for each pixel of the canvas.
         tint: Colour of the part, (H, W, 3); None for grey.
         belt_tint: Colour of the belt, RGB.
         reflectance: Table from slopes to brightness.
@@ -72,7 +73,7 @@ class Scene:
     scale_px: float
     window: Window
     maps: PartMaps
-    turn_places: Field
+    turn_places: tuple[Field, Field]
     tint: Field | None
     belt_tint: tuple[float, float, float]
     reflectance: Field
@@ -132,22 +133,22 @@ def build_scene(width_px: int, height_px: int, *, colour: bool = False) -> Scene
 
 def turn_rows(scale_px: float) -> int:
     """Rows of the turning marks that the widest turned face needs."""
-    return int(np.ceil(0.19 * scale_px)) + 2
+    return math.ceil(0.19 * scale_px) + 2
 
 
-def turn_places(maps: PartMaps, scale_px: float) -> Field:
-    """Column and row of the turning marks for each pixel.
+def turn_places(maps: PartMaps, scale_px: float) -> tuple[Field, Field]:
+    """Column and row of the turning mark for each pixel.
 
     Args:
         maps: Of any window.
         scale_px: The unit of lengths.
 
     Returns:
-        float32, (H, W, 2).
+        Two float32 arrays, (H, W).
     """
-    columns = (maps.turn_angle + np.float32(np.pi)) * np.float32((TURN_COLUMNS - 1) / (2 * np.pi))
-    rows = np.minimum(maps.turn_radius * np.float32(scale_px), np.float32(turn_rows(scale_px) - 1))
-    return np.ascontiguousarray(np.stack([columns, rows], axis=2), dtype=np.float32)
+    columns = (maps.turn_angle + math.pi) * ((TURN_COLUMNS - 1) / (2 * math.pi))
+    rows = np.minimum(maps.turn_radius * scale_px, turn_rows(scale_px) - 1)
+    return np.asarray(columns, np.float32), np.asarray(rows, np.float32)
 
 
 def tint_of(maps: PartMaps) -> Field:
@@ -178,10 +179,10 @@ def _belt_shadow(cover: Field, scale_px: float) -> tuple[Field, float]:
     )
     footprint = np.asarray(cv2.warpAffine(cover, middle, (side, side), flags=cv2.INTER_LINEAR), np.float32)
     shadow = np.zeros_like(footprint)
-    for reach in np.linspace(0.006, _SHADOW_REACH, 8):
+    for reach in np.linspace(0.006, _SHADOW_REACH, 8).tolist():
         away = np.array([[1, 0, -LIGHT[0] * reach * scale], [0, 1, -LIGHT[1] * reach * scale]])
         moved = cv2.warpAffine(footprint, away, (side, side))
         soft = cv2.GaussianBlur(moved, (0, 0), max(0.3, (0.004 + _PENUMBRA * reach) * scale))
-        np.maximum(shadow, soft * np.float32(1 - 0.3 * reach / _SHADOW_REACH), out=shadow)
+        np.maximum(shadow, soft * (1 - 0.3 * reach / _SHADOW_REACH), out=shadow)
     near = cv2.GaussianBlur(footprint, (0, 0), 0.02 * scale)
     return np.asarray(1 - (1 - 0.62 * shadow) * (1 - 0.35 * near), np.float32), scale

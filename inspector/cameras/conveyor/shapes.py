@@ -72,8 +72,9 @@ def polyline(x: Field, y: Field, points: Points) -> Field:
     Returns:
         float32 of the broadcast shape.
 
-    >>> float(polyline(np.float32([1.0]), np.float32([2.0]), [(0, 0), (4, 0)])[0])
-    2.0
+    >>> x, y = np.array([1, 5], np.float32), np.array([2, 0], np.float32)
+    >>> polyline(x, y, [(0, 0), (4, 0)]).tolist()
+    [2.0, 1.0]
     """
     nearest = np.full(np.broadcast_shapes(x.shape, y.shape), np.inf, dtype=np.float32)
     for (ax, ay), (bx, by) in itertools.pairwise(points):

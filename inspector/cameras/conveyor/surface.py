@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from inspector.cameras.conveyor.lighting import NO_MAP, brightness
+from inspector.cameras.conveyor.lighting import brightness
 from inspector.cameras.conveyor.part import PartMaps
 from inspector.cameras.conveyor.scene import Scene, turn_rows
 from inspector.cameras.conveyor.shapes import Field
@@ -95,24 +95,24 @@ def draw_textures(scene: Scene, generator: Generator) -> Textures:
 
 
 def apply_textures(
-    maps: PartMaps, places: Field, tint: Field | None, textures: Textures, rows: slice, columns: slice
+    maps: PartMaps, places: tuple[Field, Field], tint: Field | None, textures: Textures, rows: slice, columns: slice
 ) -> Surface:
     """The design with one part's textures.
 
     Args:
         maps: The design, of any window of the canvas.
-        places: Of the turning marks in that window.
+        places: Columns and rows of the turning marks in that window.
         tint: Colour of the window; None for grey.
         textures: Of the part.
         rows: Of the canvas that the window covers.
         columns: Of the canvas that the window covers.
     """
-    weight = maps.cast + np.float32(_MACHINED_GRAIN)
-    marks = cv2.remap(textures.turning, places, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    weight = maps.cast + _MACHINED_GRAIN
+    marks = cv2.remap(textures.turning, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return Surface(
         slope_x=maps.slope_x + weight * textures.slope_x[rows, columns] + marks * maps.turn_x,
         slope_y=maps.slope_y + weight * textures.slope_y[rows, columns] + marks * maps.turn_y,
-        albedo=maps.albedo * (1 + (maps.cast + np.float32(0.3)) * textures.mottle[rows, columns]),
+        albedo=maps.albedo * (1 + (maps.cast + 0.3) * textures.mottle[rows, columns]),
         gloss=maps.gloss,
         cover=maps.cover,
         tint=tint,

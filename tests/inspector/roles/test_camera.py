@@ -1,0 +1,185 @@
+"""The camera process's loop with a camera, a transport and a gate made here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inspector.cameras.base import SourceEnded
+from inspector.config.cameras import SyntheticCamera
+from inspector.config.schema import InspectorConfig, Line
+from inspector.domain.frame import Capture, Pixels
+from inspector.domain.ledger import trigger_key
+from inspector.domain.verdict import Cause
+from inspector.roles.camera import CameraRole
+from inspector.roles.job import Job
+from inspector.roles.lifeline import Lifeline
+from inspector.wire.messages import FrameHeader, Refused, State, Trigger
+
+
+class Camera:
+    """Delivers what it was given, then ends."""
+
+    on_demand = False
+
+    def __init__(self, *captures: Capture) -> None:
+        self.captures = list(captures)
+        self.calls: list[str] = []
+        self.at_end: Any = None
+
+    def open(self) -> None:
+        self.calls.append("open")
+
+    def start(self) -> None:
+        self.calls.append("start")
+
+    def capture(self, timeout_s: float) -> Capture | None:
+        if self.captures:
+            return self.captures.pop(0)
+        self.at_end()
+        raise SourceEnded
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+class Socket:
+    def poll(self, timeout_ms: int) -> int:
+        return 0
+
+
+class Sender:
+    """The transport: what it chooses and answers is up to the test."""
+
+    def __init__(self, order: list[str]) -> None:
+        self.choice: int | Cause = 1
+        self.answer: Cause | None = None
+        self.sent: list[tuple[FrameHeader, Pixels]] = []
+        self.waiting = 0
+        self.malformed = 0
+        self.socket = Socket()
+        self._order = order
+
+    def take_credits(self) -> None:
+        pass
+
+    def choose(self) -> int | Cause:
+        return self.choice
+
+    def send(self, worker: int, header: FrameHeader, pixels: Pixels) -> Cause | None:
+        self._order.append("frame")
+        self.sent.append((header, pixels))
+        return self.answer
+
+
+class Gate:
+    def __init__(self, order: list[str]) -> None:
+        self.said: list[Any] = []
+        self._order = order
+
+    def send(self, message: Any) -> None:
+        self._order.append(type(message).__name__)
+        self.said.append(message)
+
+    def of(self, kind: type) -> list[Any]:
+        return [message for message in self.said if isinstance(message, kind)]
+
+
+class Bench:
+    def __init__(self, *captures: Capture) -> None:
+        self.order: list[str] = []
+        self.camera, self.sender, self.gate = Camera(*captures), Sender(self.order), Gate(self.order)
+        self.reading, self.gate_end = os.pipe()
+        os.write(self.gate_end, b"arm\n")
+        self.camera.at_end = lambda: os.write(self.gate_end, b"stop\n")
+        config = InspectorConfig(
+            station="s", recipe=Path("r"), camera=SyntheticCamera(kind="synthetic"), line=Line(deadline_ms=5)
+        )
+        job = Job(config=config, incarnation=2, frames_endpoint="", gate_endpoint="")
+        sender: Any = self.sender
+        gate: Any = self.gate
+        self.role = CameraRole(job, self.camera, sender, gate, Lifeline(self.reading), lambda: 77)
+
+
+def picture(name: str = "a") -> Capture:
+    return Capture(np.zeros((4, 6, 3), np.uint8), triggered_ns=10, captured_ns=20, source=name)
+
+
+@pytest.fixture
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    bench = Bench(*request.param)
+    yield bench
+    os.close(bench.reading)
+    os.close(bench.gate_end)
+
+
+@pytest.mark.parametrize("bench", [[picture("a"), picture("b")]], indirect=True)
+def test_the_gate_hears_of_a_part_before_its_frame_leaves(bench: Bench) -> None:
+    bench.role.run()
+    assert bench.order == ["State", "Trigger", "frame", "Trigger", "frame", "State", "State"]
+    assert bench.gate.of(Trigger) == [
+        Trigger(trigger_key(2, number), 10, 1, None, name) for number, name in enumerate("ab")
+    ]
+    header, _pixels = bench.sender.sent[0]
+    assert (header.width_px, header.height_px, header.triggered_ns, header.captured_ns) == (6, 4, 10, 20)
+    assert header.deadline_ns == 10 + 5_000_000
+    assert [state.state for state in bench.gate.of(State)] == ["ready", "ended", "stopped"]
+    assert bench.camera.calls == ["open", "start", "close"]
+
+
+@pytest.mark.parametrize("bench", [[Capture(None, 10, 20, "x", Cause.FRAME_INCOMPLETE)]], indirect=True)
+def test_a_trigger_without_an_image_is_a_part_too(bench: Bench) -> None:
+    bench.role.run()
+    assert bench.gate.of(Trigger) == [Trigger(trigger_key(2, 0), 10, 0, Cause.FRAME_INCOMPLETE, "x")]
+    assert bench.sender.sent == []
+
+
+@pytest.mark.parametrize("bench", [[picture()]], indirect=True)
+def test_a_frame_that_nobody_can_take_is_announced_as_refused(bench: Bench) -> None:
+    bench.sender.choice = Cause.QUEUE_FULL
+    bench.role.run()
+    assert bench.gate.of(Trigger)[0].refusal is Cause.QUEUE_FULL
+    assert bench.sender.sent == []
+
+
+@pytest.mark.parametrize("bench", [[picture()]], indirect=True)
+def test_a_frame_that_could_not_be_sent_after_all_is_taken_back(bench: Bench) -> None:
+    bench.sender.answer = Cause.WORKER_LOST
+    bench.role.run()
+    assert bench.gate.of(Trigger)[0].refusal is None
+    assert bench.gate.of(Refused) == [Refused(trigger_key(2, 0), Cause.WORKER_LOST)]
+
+
+@pytest.mark.parametrize("bench", [[picture()]], indirect=True)
+def test_a_source_on_demand_is_not_asked_while_nobody_can_take_its_frame(bench: Bench) -> None:
+    bench.camera.on_demand = True
+    bench.sender.choice = Cause.WORKER_NOT_READY
+    turns = 0
+
+    def poll(timeout_ms: int) -> int:
+        nonlocal turns
+        turns += 1
+        if turns == 3:
+            bench.sender.choice = 1
+        return 0
+
+    bench.sender.socket.poll = poll  # type: ignore[method-assign]
+    bench.role.run()
+    assert len(bench.sender.sent) == 1
+    assert bench.gate.of(Trigger)[0].refusal is None
+
+
+@pytest.mark.parametrize("bench", [[picture()]], indirect=True)
+def test_the_camera_is_closed_whatever_happens(bench: Bench) -> None:
+    def lost(timeout_s: float) -> Capture | None:
+        raise RuntimeError("driver crashed")
+
+    bench.camera.capture = lost  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError):
+        bench.role.run()
+    assert bench.camera.calls[-1] == "close"

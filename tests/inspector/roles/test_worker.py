@@ -1,0 +1,175 @@
+"""The worker's loop with an engine, a socket and a gate made here."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inspector.config.cameras import SyntheticCamera
+from inspector.config.schema import InspectorConfig
+from inspector.config.schema import Worker as WorkerConfig
+from inspector.domain.errors import EngineError, RecipeError
+from inspector.domain.frame import PixelFormat, Pixels
+from inspector.domain.verdict import Cause
+from inspector.engines.base import Scored
+from inspector.recipe.manifest import Geometry
+from inspector.recipe.store import load_recipe
+from inspector.roles.job import Job
+from inspector.roles.lifeline import Lifeline
+from inspector.roles.worker import WorkerRole, create_engine, work
+from inspector.wire.frames import ReceivedFrame
+from inspector.wire.messages import FrameHeader, Result, State
+
+NOW_NS = 1_000_000
+
+
+class Receiver:
+    def __init__(self) -> None:
+        self.frames: list[ReceivedFrame] = []
+        self.granted = 0
+        self.malformed = 0
+        self.socket, self._end = os.pipe()
+
+    def grant(self, frames: int) -> None:
+        self.granted += frames
+
+    def receive(self) -> ReceivedFrame | None:
+        return self.frames.pop(0) if self.frames else None
+
+
+class Gate:
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+
+    def send(self, message: Any) -> None:
+        self.said.append(message)
+
+    @property
+    def results(self) -> list[Result]:
+        return [message for message in self.said if isinstance(message, Result)]
+
+
+class Engine:
+    """Scores a frame by its first pixel; 13 is a frame that it can't bear."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def warm_up(self, frame: Pixels) -> float:
+        return 0.0
+
+    def infer(self, frames: Sequence[Pixels]) -> list[Scored]:
+        self.batches.append(len(frames))
+        if any(frame[0, 0] == 13 for frame in frames):
+            raise ValueError("unlucky frame")
+        return [Scored(float(frame[0, 0]), NOW_NS, NOW_NS) for frame in frames]
+
+
+def job(recipe: Path, max_batch: int = 4, recipe_hash: str = "00" * 32) -> Job:
+    config = InspectorConfig(
+        station="s",
+        recipe=recipe,
+        camera=SyntheticCamera(kind="synthetic"),
+        worker=WorkerConfig(max_batch=max_batch, threads=1),
+    )
+    return Job(config=config, incarnation=3, frames_endpoint="", gate_endpoint="", recipe_hash=recipe_hash)
+
+
+def frame(number: int, value: int = 1, *, deadline_ns: int = 2 * NOW_NS, side: int = 8) -> ReceivedFrame:
+    header = FrameHeader(number, 0, 0, 0, deadline_ns, PixelFormat.MONO8, side, side)
+    return ReceivedFrame(header, np.full((side, side), value, np.uint8))
+
+
+class Bench:
+    def __init__(self, engine: Engine, geometry: Geometry) -> None:
+        self.receiver, self.gate, self.engine = Receiver(), Gate(), engine
+        reading, self.gate_end = os.pipe()
+        receiver: Any = self.receiver
+        gate: Any = self.gate
+        self.role = WorkerRole(job(Path("r")), geometry, engine, receiver, gate, Lifeline(reading), lambda: NOW_NS)
+
+    def turn(self, *frames: ReceivedFrame) -> list[Result]:
+        before = len(self.gate.results)
+        self.receiver.frames += frames
+        while self.receiver.frames:
+            self.role._judge(self.role._take())
+        return self.gate.results[before:]
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench(Engine(), Geometry(width_px=32, height_px=32, frame_px=(8, 8)))
+    yield bench
+    for fd in (bench.receiver.socket, bench.receiver._end, bench.gate_end, bench.role._lifeline.fd):
+        os.close(fd)
+
+
+def test_what_waits_is_computed_together_and_answered_one_by_one(bench: Bench) -> None:
+    results = bench.turn(*(frame(number, number) for number in range(6)))
+    assert bench.engine.batches == [4, 2]
+    assert [(result.trigger, result.score) for result in results] == [(n, float(n)) for n in range(6)]
+    assert all(result.problem is None and result.worker == 3 for result in results)
+
+
+def test_a_frame_that_breaks_the_engine_costs_one_part_of_its_batch(bench: Bench) -> None:
+    results = bench.turn(frame(0, 1), frame(1, 13), frame(2, 2))
+    assert [result.problem for result in results] == [None, Cause.ENGINE_ERROR, None]
+    assert math.isnan(results[1].score)
+
+
+@pytest.mark.parametrize(
+    ("bad", "cause"),
+    [
+        (frame(0, deadline_ns=NOW_NS), Cause.EXPIRED_IN_QUEUE),
+        (frame(0, side=9), Cause.FRAME_GEOMETRY),
+        (dataclasses.replace(frame(0), pixels=None), Cause.FRAME_CORRUPT),
+    ],
+)
+def test_a_frame_that_can_not_be_judged_is_answered_without_the_engine(
+    bench: Bench, bad: ReceivedFrame, cause: Cause
+) -> None:
+    results = bench.turn(bad, frame(1))
+    assert [result.problem for result in results] == [cause, None]
+    assert bench.engine.batches == [1]
+
+
+def test_a_broken_device_is_no_matter_of_one_part(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(frames: Sequence[Pixels]) -> list[Scored]:
+        raise EngineError("device lost")
+
+    monkeypatch.setattr(bench.engine, "infer", lost)
+    with pytest.raises(EngineError):
+        bench.turn(frame(0))
+
+
+def test_the_loop_reports_grants_and_leaves_when_told(bench: Bench) -> None:
+    bench.receiver.frames += [frame(0), frame(1)]
+    os.write(bench.receiver._end, b"x")
+    os.write(bench.gate_end, b"stop\n")
+    bench.role.run()
+    states = [message.state for message in bench.gate.said if isinstance(message, State)]
+    assert states == ["ready", "stopped"]
+    assert bench.receiver.granted == 8
+    assert [result.trigger for result in bench.gate.results] == [0, 1]
+
+
+def test_the_engine_must_reproduce_the_golden_score(random_recipe: Path) -> None:
+    recipe = load_recipe(random_recipe)
+    engine = create_engine(job(random_recipe), recipe)
+    assert engine.infer([recipe.golden_frame()])[0].score == pytest.approx(recipe.manifest.golden.score, rel=1e-4)
+    golden = recipe.manifest.golden.model_copy(update={"score": recipe.manifest.golden.score * 1.05})
+    other = dataclasses.replace(recipe, manifest=recipe.manifest.model_copy(update={"golden": golden}))
+    with pytest.raises(EngineError, match="golden frame"):
+        create_engine(job(random_recipe), other)
+
+
+def test_a_recipe_that_changed_since_the_daemon_started_is_refused(random_recipe: Path) -> None:
+    with pytest.raises(RecipeError, match="changed since the daemon started"):
+        work(job(random_recipe, recipe_hash="ab" * 32))
