@@ -110,7 +110,7 @@ class _ThreeStages(nn.Module):
 
 
 class ResNetSynth(_ThreeStages):
-    """Plain residual network: 0.6 M parameters, 0.30 GMAC at 256 x 256 px."""
+    """Plain residual network: 0.61 M parameters, 0.29 GMAC at 256 x 256 px."""
 
     def __init__(self) -> None:
         c1, c2, c3 = self.channels
@@ -124,7 +124,7 @@ class ResNetSynth(_ThreeStages):
 
 
 class VovNetSynth(_ThreeStages):
-    """Aggregating network: 0.6 M parameters, 0.28 GMAC at 256 x 256 px."""
+    """Aggregating network: 0.55 M parameters, 0.27 GMAC at 256 x 256 px."""
 
     def __init__(self) -> None:
         c1, c2, c3 = self.channels

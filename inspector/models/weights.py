@@ -24,7 +24,6 @@ from inspector.models.backbones import (
     torchvision_model,
 )
 
-
 #: What reading a damaged file ends in: torch.load passes on whatever its unpickler trips over.
 _UNREADABLE = (
     OSError,

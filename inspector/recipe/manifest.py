@@ -10,6 +10,8 @@ from inspector.domain.threshold import Threshold
 
 #: Version of the recipe format that this code reads and writes.
 SCHEMA = 1
+#: What the name of a recipe looks like.
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
 
 class Part(BaseModel):
@@ -133,7 +135,7 @@ class RecipeManifest(Part):
 
     schema_version: int = SCHEMA
     """Version of this format."""
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    name: str = Field(pattern=NAME_PATTERN)
     """Name of the recipe."""
     version: int = Field(ge=1)
     """Counts the calibrations of the same name."""

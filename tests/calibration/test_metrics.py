@@ -209,9 +209,7 @@ def brute_force_aupimo(maps: Maps, masks: Masks, limits: tuple[float, float]) ->
     recalls = []
     grid = np.geomspace(limits[0], limits[1], 401)
     for rate in (grid[1:] + grid[:-1]) / 2:
-        threshold = next(
-            value for value in candidates if np.mean([np.mean(array > value) for array in good]) <= rate
-        )
+        threshold = next(value for value in candidates if np.mean([np.mean(array > value) for array in good]) <= rate)
         recalls.append(
             [np.mean(array[mask] > threshold) for array, mask in zip(maps, masks, strict=True) if mask.any()]
         )
@@ -266,9 +264,7 @@ def test_image_metrics_agree_with_their_definitions(data: list[tuple[bool, int]]
     best = f1_max(labels, scores)
     f1s = [reference.f1_score(labels, [score > limit for score in scores]) for limit in [-1.0, *scores]]
     assert best.value == pytest.approx(max(f1s))
-    assert reference.f1_score(labels, [score > best.threshold for score in scores]) == pytest.approx(
-        best.value
-    )
+    assert reference.f1_score(labels, [score > best.threshold for score in scores]) == pytest.approx(best.value)
 
 
 def test_undefined_metrics_are_nan() -> None:
