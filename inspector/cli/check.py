@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import yaml
 
 from inspector.cameras.factory import create_camera
@@ -36,5 +38,12 @@ def check_station(config: InspectorConfig, *, open_camera: bool) -> str:
         finally:
             camera.close()
         facts.append(f"camera {config.camera.kind}: opened and closed")
-    resolved = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    return "\n".join([*(f"# {fact}" for fact in facts), resolved]).rstrip()
+    return "\n".join([*(f"# {fact}" for fact in facts), resolved(config)]).rstrip()
+
+
+def resolved(config: InspectorConfig) -> str:
+    """The configuration with every default, as YAML; the password of a camera's URL is left out."""
+    data = config.model_dump(mode="json")
+    if "source" in data["camera"]:
+        data["camera"]["source"] = re.sub(r"//[^/]*@", "//***@", data["camera"]["source"])
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)

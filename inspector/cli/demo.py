@@ -279,7 +279,8 @@ def _contact_sheet(demo: Demo, verdicts: list[Verdict], recipe: Path, output: Pa
             image.parent.mkdir(parents=True, exist_ok=True)
             number = int(image.stem)
             part = render_part(scene, demo.seed, number, defect_ratio=_SYNTHETIC_DEFECTS)
-            cv2.imwrite(str(image), part.pixels)
+            pixels = part.pixels if part.pixels.ndim == 2 else cv2.cvtColor(part.pixels, cv2.COLOR_RGB2BGR)
+            cv2.imwrite(str(image), pixels)
             images.append(image)
     else:
         folder = output / "parts" if demo.parts is not None else demo.data.absolute() / "test"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import zmq
 
+from inspector.domain.errors import FatalError
 from inspector.wire.messages import GateMessage, Refused, Result, State, Trigger, WireError, decode_for_gate
 
 #: Messages that may wait on each side; a gate that is so far behind is wedged, and its systemd watchdog acts.
@@ -74,9 +75,12 @@ class GateOutbox:
         """Sends a message.
 
         Raises:
-            zmq.Again: The gate took nothing within the timeout; the child should leave.
+            FatalError: The gate took nothing within the timeout: the child can only leave.
         """
-        self._socket.send(message.encode())
+        try:
+            self._socket.send(message.encode())
+        except zmq.Again:
+            raise FatalError("the gate takes no messages; is it stopped or overloaded?") from None
 
     def close(self) -> None:
         """Closes the socket after what was sent has gone. Idempotent."""

@@ -44,6 +44,9 @@ def test_a_killed_camera_process_goes_on_with_the_next_part(start: StartDaemon) 
     numbers = sorted(int(record["source"].split("/")[1]) for record in daemon.records())
     # A part whose trigger was never announced is rendered again; none is skipped and none judged twice.
     assert numbers == list(range(150))
+    # The new camera process got the worker's credit: a lost credit once made every later part "worker_not_ready".
+    later = [record for record in daemon.records() if record["part"] > 120]
+    assert any(record["decision"] != "not_inspected" for record in later)
 
 
 def test_a_stopped_worker_is_found_out_and_its_parts_are_settled_at_their_deadline(start: StartDaemon) -> None:
