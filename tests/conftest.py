@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before torch is imported anywhere: threads that spin make tests on a busy machine many times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
+
+from .gentl_simulator.plant import CompilerMissing, Plant, build_producer
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -28,6 +31,28 @@ def shared() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def gentl_producer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The GenTL simulator, built; skips without a C compiler, fails under CI."""
+    try:
+        return build_producer(tmp_path_factory.mktemp("gentl"))
+    except CompilerMissing as error:
+        reason = f"the GenTL simulator needs a C compiler: {error}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def plant(gentl_producer: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plant]:
+    """A plant with one camera, SIM0001; processes started by the test see it too."""
+    with tempfile.TemporaryDirectory(prefix="plant-") as folder:  # pytest's own paths are too long for sockets
+        made = Plant(gentl_producer, Path(folder))
+        for name, value in made.environ.items():
+            monkeypatch.setenv(name, value)
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from inspector.cameras.base import Camera
 from inspector.config.cameras import CameraConfig, FolderCamera, SyntheticCamera, VideoCamera
 
 
-def create_camera(config: CameraConfig, *, first_part: int = 0) -> Camera:
+def create_camera(config: CameraConfig, *, first_part: int = 0, memory: Path | None = None) -> Camera:
     """The camera, not opened yet.
 
     Args:
@@ -14,11 +16,17 @@ def create_camera(config: CameraConfig, *, first_part: int = 0) -> Camera:
         first_part: Triggers that earlier camera processes of this run announced. Folder, video file and
             synthetic conveyor go on after them, so that no part is played twice and none left out; a live
             camera has no such place.
+        memory: Folder in which a camera keeps what the next camera process of this run must know: which files of
+            a hot folder were taken, which model a GenICam camera was. None remembers nothing.
 
     Raises:
         ConfigError: Keys contradict each other.
     """
     if isinstance(config, FolderCamera):
+        if config.watch:
+            from inspector.cameras import hot_folder
+
+            return hot_folder.HotFolderCamera(config, first_part, memory)
         from inspector.cameras import folder
 
         return folder.FolderCamera(config, first_part)
@@ -34,4 +42,4 @@ def create_camera(config: CameraConfig, *, first_part: int = 0) -> Camera:
         return synthetic.SyntheticConveyor(config, first_part)
     from inspector.cameras import genicam
 
-    return genicam.GenicamCamera(config)
+    return genicam.GenicamCamera(config, memory=memory)

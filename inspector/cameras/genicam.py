@@ -8,104 +8,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from inspector.cameras.genicam_discovery import FoundCamera, choose, describe, find_producers, load_driver
 from inspector.cameras.genicam_frames import SUPPORTED_FORMATS
 from inspector.cameras.genicam_stream import FrameStream
+from inspector.cameras.genicam_trigger import SoftwareTrigger
 from inspector.config import cameras as settings
 from inspector.domain.errors import CameraError
 from inspector.domain.frame import Capture
-
-
-@dataclass(frozen=True)
-class FoundCamera:
-    """A camera that a producer offers; an empty text where it does not say.
-
-    Attributes:
-        index: Place in the list, as the configuration's `index`.
-        vendor: Maker.
-        model: Model name.
-        serial: Serial number.
-        user_id: Name that the user gave it.
-        access: "free", "busy", and so on.
-        transport: Kind of transport, for example GEV (GigE Vision) or U3V (USB3 Vision).
-        producer: File that offers it.
-    """
-
-    index: int
-    vendor: str
-    model: str
-    serial: str
-    user_id: str
-    access: str
-    transport: str
-    producer: str
-
-
-def find_producers(named: Sequence[Path], environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """The producers to load.
-
-    Args:
-        named: Files from the configuration or command line; if there are any, only they.
-        environ: Else every .cti file of the folders in GENICAM_GENTL64_PATH.
-
-    Raises:
-        CameraError: There is none.
-    """
-    if named:
-        return tuple(dict.fromkeys(path.absolute() for path in named))
-    folders = [Path(folder) for folder in environ.get("GENICAM_GENTL64_PATH", "").split(os.pathsep) if folder]
-    found = tuple(dict.fromkeys(file for folder in folders for file in sorted(folder.glob("*.cti"))))
-    if not found:
-        where = f"no .cti file in {', '.join(map(str, folders))}" if folders else "GENICAM_GENTL64_PATH is not set"
-        raise CameraError(
-            f"no GenTL producer: {where}; install the software of the camera's maker and name its .cti file "
-            "under camera.producers (or with --producer)"
-        )
-    return found
-
-
-def list_cameras(producers: tuple[Path, ...], environ: Mapping[str, str] = os.environ) -> list[FoundCamera]:
-    """The cameras that the producers offer; none is opened.
-
-    Args:
-        producers: GenTL producer files; without any, those of GENICAM_GENTL64_PATH.
-        environ: Environment.
-
-    Raises:
-        CameraError: No producer is known, one can't be loaded, or harvesters is not installed.
-    """
-    driver = _driver()
-    harvester = driver.open_harvester(find_producers(producers, environ))
-    try:
-        return _describe(harvester, driver)
-    finally:
-        driver.close_harvester(harvester)
-
-
-def choose(found: Sequence[FoundCamera], config: settings.GenicamCamera) -> FoundCamera:
-    """The one camera that the configuration means.
-
-    Raises:
-        CameraError: None or several fit; the message lists what is there.
-    """
-    wanted = {name: getattr(config, name) for name in ("serial", "user_id", "model", "index")}
-    wanted = {name: value for name, value in wanted.items() if value is not None}
-    fitting = [camera for camera in found if all(getattr(camera, name) == value for name, value in wanted.items())]
-    if len(fitting) == 1:
-        return fitting[0]
-    if not found:
-        raise CameraError("no camera found; is it powered, in the same network, and not opened by another program?")
-    asked = " and ".join(f"{name} {value!r}" for name, value in wanted.items()) or "nothing to choose by"
-    problem = "no camera has" if not fitting else f"{len(fitting)} cameras fit"
-    there = "; ".join(
-        f"index {camera.index}: model {camera.model!r}, serial {camera.serial!r}, user_id {camera.user_id!r}"
-        for camera in found
-    )
-    raise CameraError(f"{problem} ({asked}); choose by camera.serial, user_id, model or index. There are {there}")
 
 
 class GenicamCamera:
@@ -118,6 +31,7 @@ class GenicamCamera:
         clock_ns: Monotonic clock.
         sleep: Waits so many seconds.
         environ: Environment.
+        memory: Folder in which the camera's model is kept for the next camera process of the run.
     """
 
     on_demand = False
@@ -128,14 +42,17 @@ class GenicamCamera:
         clock_ns: Callable[[], int] = time.monotonic_ns,
         sleep: Callable[[float], None] = time.sleep,
         environ: Mapping[str, str] = os.environ,
+        memory: Path | None = None,
     ) -> None:
         self._config = config
+        self._memory = memory
         self._clock_ns = clock_ns
         self._sleep = sleep
         self._environ = environ
         self._driver: Any = None
         self._harvester: Any = None
         self._stream: FrameStream | None = None
+        self._trigger: SoftwareTrigger | None = None
         self._acquirer: Any = None
 
     def open(self) -> None:
@@ -146,16 +63,19 @@ class GenicamCamera:
                 used; the message says what to change.
         """
         self.close()
-        self._driver = driver = _driver()
+        self._driver = driver = load_driver()
         self._harvester = driver.open_harvester(find_producers(self._config.producers, self._environ))
         try:
-            self._open_chosen(choose(_describe(self._harvester, driver), self._config))
+            chosen = choose(describe(self._harvester, driver), self._config)
+            _check_model(chosen, self._memory)
+            self._open_chosen(chosen)
         except BaseException:
             self.close()
             raise
 
     def _open_chosen(self, chosen: FoundCamera) -> None:
-        from inspector.cameras.genicam_features import write_features
+        from inspector.cameras.genicam_features import load_feature_file, write_features
+        from inspector.cameras.genicam_guard import FeatureGuard
 
         name = f"{chosen.model} {chosen.serial}".strip()
         try:
@@ -166,8 +86,11 @@ class GenicamCamera:
                     f"camera {name} has {len(self._acquirer.data_streams)} data streams; cameras with one are supported"
                 )
             nodes = self._acquirer.remote_device.node_map
-            write_features(nodes, self._config.features)
+            file = self._config.features_file
+            names = [] if file is None else load_feature_file(nodes, file)
+            names += write_features(nodes, self._config.features)
             _check_use(nodes)
+            guard = FeatureGuard(nodes, names)
         except self._driver.GENICAM_ERRORS as error:
             raise CameraError(f"camera {name} ({chosen.access}) can't be opened: {error}") from error
         self._stream = FrameStream(
@@ -177,21 +100,69 @@ class GenicamCamera:
             gige=chosen.transport == "GEV",
             silence_ns=round(self._config.lost_after_s * 1e9),
             free_running=self._config.free_running,
+            guard=guard,
+            guard_ns=None if self._config.check_features_s is None else round(self._config.check_features_s * 1e9),
             clock_ns=self._clock_ns,
             sleep=self._sleep,
         )
 
+        if self._config.software_trigger_rate is not None:
+            self._trigger = SoftwareTrigger(
+                self._stream,
+                self._trigger_node(nodes, name),
+                self._config.software_trigger_rate,
+                self._clock_ns,
+                self._sleep,
+            )
+
+    def _trigger_node(self, nodes: Any, name: str) -> Callable[[], None]:
+        """What fires the software trigger.
+
+        Raises:
+            CameraError: The camera has none, or listens to another source.
+        """
+        source = nodes.get_node("TriggerSource").value if nodes.has_node("TriggerSource") else "Software"
+        mode = nodes.get_node("TriggerMode").value if nodes.has_node("TriggerMode") else "Off"
+        if not nodes.has_node("TriggerSoftware") or (mode, source) != ("On", "Software"):
+            raise CameraError(
+                f"camera.software_trigger_rate: camera {name} has TriggerMode {mode} and TriggerSource {source}; set "
+                "TriggerMode to On and TriggerSource to Software under camera.features"
+            )
+        node = nodes.get_node("TriggerSoftware")
+
+        def fire() -> None:
+            try:
+                node.execute()
+            except self._driver.GENICAM_ERRORS as error:
+                raise CameraError(f"camera {name} is lost: it takes no trigger: {error}") from error
+
+        return fire
+
+    @property
+    def node_map(self) -> Any:
+        """The open camera's node map."""
+        self._opened()
+        return self._acquirer.remote_device.node_map
+
+    @property
+    def name(self) -> str:
+        """The open camera's model and serial number."""
+        return self._opened().name
+
     def start(self) -> None:
-        """Starts the acquisition."""
+        """Starts the acquisition, and the schedule of the software trigger."""
         self._opened().start()
+        if self._trigger is not None:
+            self._trigger.start()
 
     def capture(self, timeout_s: float) -> Capture | None:
         """The next frame, or a frame that was lost or came incomplete, with its problem named."""
-        return self._opened().capture(timeout_s)
+        stream = self._opened()
+        return stream.capture(timeout_s) if self._trigger is None else self._trigger.capture(timeout_s)
 
     def close(self) -> None:
         """Stops and closes the camera and lets go of the producers."""
-        self._stream = None
+        self._stream = self._trigger = None
         if self._acquirer is not None:
             self._driver.destroy_acquirer(self._acquirer)
             self._acquirer = None
@@ -203,6 +174,25 @@ class GenicamCamera:
         if self._stream is None:
             raise RuntimeError("the GenICam camera is not open")
         return self._stream
+
+
+def _check_model(chosen: FoundCamera, memory: Path | None) -> None:
+    """Refuses a camera of another model than the run began with: its images would not be those calibrated on."""
+    if memory is None:
+        return
+    model = f"{chosen.vendor} {chosen.model}"
+    path = memory / "camera-model"
+    try:
+        before = path.read_text(encoding="utf-8") if path.exists() else None
+        if before is None:
+            path.write_text(model, encoding="utf-8")
+    except OSError as error:
+        raise CameraError(f"can't use {path}: {error.strerror}") from error
+    if before is not None and before != model:
+        raise CameraError(
+            f"another camera is in its place: {model!r} (serial {chosen.serial!r}), this run began with {before!r}; "
+            "plug the former model in again, or calibrate for the new one and restart"
+        )
 
 
 def _check_use(nodes: Any) -> None:
@@ -219,34 +209,3 @@ def _check_use(nodes: Any) -> None:
             f"camera.features: AcquisitionMode is {nodes.get_node('AcquisitionMode').value}, which ends after some "
             "frames; set it to Continuous (a triggered camera also stands on Continuous, with TriggerMode On)"
         )
-
-
-def _describe(harvester: Any, driver: Any) -> list[FoundCamera]:
-    found = []
-    for index, info in enumerate(harvester.device_info_list):
-        known = info.property_dict
-        found.append(
-            FoundCamera(
-                index=index,
-                vendor=known["vendor"] or "",
-                model=known["model"] or "",
-                serial=known["serial_number"] or "",
-                user_id=known["user_defined_name"] or "",
-                access=driver.ACCESS.get(known["access_status"], "unknown"),
-                transport=known["tl_type"] or "",
-                producer=info.parent.parent.parent.path_name,
-            )
-        )
-    return found
-
-
-def _driver() -> Any:
-    """The adapter of harvesters, loaded now because most stations have no GenICam camera."""
-    try:
-        from inspector.cameras import genicam_driver
-    except ImportError as error:
-        raise CameraError(
-            f"GenICam cameras need the packages harvesters and genicam ({error}); "
-            "install them with: pip install harvesters==1.4.3 'genicam>=1.6,<1.7'"
-        ) from error
-    return genicam_driver

@@ -141,7 +141,7 @@ def create_acquirer(harvester: Any, index: int) -> Any:
     Raises:
         Exception: One of `GENICAM_ERRORS` where the device can't be opened.
     """
-    # Chunks are not used; attaching them to the node map would be work for each frame.
+    # Attaching chunks to the node map is work for each frame: `read_chunks` does it where they are needed.
     config = ParameterSet({ParameterKey.ENABLE_AUTO_CHUNK_DATA_UPDATE: False})
     with _own_interrupt():
         return harvester.create(index, config=config)
@@ -156,6 +156,28 @@ def destroy_acquirer(acquirer: Any) -> None:
             log.warning("closing the camera, attempt %d: %s", attempt, error)
         else:
             return
+
+
+def read_chunks(acquirer: Any, buffer: Any) -> dict[str, int]:
+    """What the chunks of a buffer say about the frame.
+
+    Args:
+        acquirer: An open ImageAcquirer.
+        buffer: As `try_fetch` gave it, not queued again yet.
+
+    Returns:
+        Those of ChunkFrameID and ChunkTimestamp (nanoseconds where the camera counts so) that there are.
+    """
+    nodes = acquirer.remote_device.node_map
+    if not (nodes.has_node("ChunkModeActive") and nodes.get_node("ChunkModeActive").value):
+        return {}
+    acquirer._update_chunk_data(buffer=buffer, is_manual=True)
+    found = {}
+    for name in ("ChunkFrameID", "ChunkTimestamp"):
+        if nodes.has_node(name):
+            with contextlib.suppress(*GENICAM_ERRORS):  # not among the chunks that are switched on
+                found[name] = int(nodes.get_node(name).value)
+    return found
 
 
 @contextlib.contextmanager

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import enum
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+from inspector.cameras.feature_file import FeatureLine, read_feature_file
 from inspector.cameras.genicam_driver import GENICAM_ERRORS
 from inspector.config.cameras import Feature
 from inspector.domain.errors import CameraError
+
+log = logging.getLogger("inspector")
+
+#: Names of the Standard Features Naming Convention and what cameras of before it call the same, in the same unit.
+_OLDER_NAMES = {
+    "AcquisitionFrameRate": "AcquisitionFrameRateAbs",
+    "BalanceRatio": "BalanceRatioAbs",
+    "ExposureTime": "ExposureTimeAbs",
+    "LineDebouncerTime": "LineDebouncerTimeAbs",
+    "PtpEnable": "GevIEEE1588",
+    "TriggerDelay": "TriggerDelayAbs",
+}
+_OTHER_NAMES = _OLDER_NAMES | {older: name for name, older in _OLDER_NAMES.items()}
 
 #: Longest wait for a command node to be done.
 _COMMAND_S = 5.0
@@ -43,7 +60,7 @@ def write_features(
     features: Sequence[Feature],
     clock_ns: Callable[[], int] = time.monotonic_ns,
     sleep: Callable[[float], None] = time.sleep,
-) -> None:
+) -> list[str]:
     """Writes features one after the other; the order is the camera's (a selector before what it selects).
 
     Args:
@@ -52,20 +69,99 @@ def write_features(
         clock_ns: Monotonic clock, for commands that take time.
         sleep: Waits so many seconds.
 
+    Returns:
+        The names as the camera knows them.
+
     Raises:
         CameraError: A name is unknown, a node can't be written, a value is refused, or the camera took another
             one; the message names the node, with its limits if it has some.
     """
-    for place, feature in enumerate(features):
-        try:
-            _write(node_map, feature, clock_ns, sleep)
-        except _Refused as refused:
-            raise CameraError(f"camera.features[{place}] {feature.name}: {refused}") from None
-        except GENICAM_ERRORS as error:
-            limits = _limits(node_map.get_node(feature.name))
-            raise CameraError(
-                f"camera.features[{place}] {feature.name} = {feature.value!r}: {_first_line(error)}{limits}"
-            ) from error
+    known = [_known_by(node_map, feature) for feature in features]
+    for place, feature in enumerate(known):
+        _write_one(node_map, feature, f"camera.features[{place}]", clock_ns, sleep)
+    return [feature.name for feature in known]
+
+
+def load_feature_file(
+    node_map: Any,
+    path: Path,
+    clock_ns: Callable[[], int] = time.monotonic_ns,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[str]:
+    """Writes the features of a .pfs file, in its order.
+
+    Where a line is refused, it may depend on what stands below it: then the whole file is written, and once more,
+    for a line alone might meet another place of its selector.
+
+    Args:
+        node_map: The remote device's node map.
+        path: The file.
+        clock_ns: Monotonic clock, for commands that take time.
+        sleep: Waits so many seconds.
+
+    Returns:
+        The names as the camera knows them.
+
+    Raises:
+        CameraError: The file is wrong, or a line is refused again; the message has the file's line.
+    """
+    entries = read_feature_file(path)
+    try:
+        return [_write_line(node_map, path, entry, clock_ns, sleep) for entry in entries]
+    except CameraError:
+        pass  # what stands below may open it
+    for entry in entries:
+        with contextlib.suppress(CameraError):
+            _write_line(node_map, path, entry, clock_ns, sleep)
+    return [_write_line(node_map, path, entry, clock_ns, sleep) for entry in entries]
+
+
+def _write_line(
+    node_map: Any, path: Path, entry: FeatureLine, clock_ns: Callable[[], int], sleep: Callable[[float], None]
+) -> str:
+    """Writes a line of a feature file; returns the name as the camera knows it."""
+    feature = _known_by(node_map, Feature(name=entry.name, value=entry.value))
+    feature = feature.model_copy(update={"value": _typed(node_map, feature.name, entry.value)})
+    _write_one(node_map, feature, f"{path}:{entry.line}:", clock_ns, sleep)
+    return feature.name
+
+
+def _known_by(node_map: Any, feature: Feature) -> Feature:
+    """The feature under the name that this camera has for it."""
+    other = _OTHER_NAMES.get(feature.name)
+    if other is None or node_map.has_node(feature.name) or not node_map.has_node(other):
+        return feature
+    log.info("the camera knows %s as %s", feature.name, other)
+    return feature.model_copy(update={"name": other})
+
+
+def _typed(node_map: Any, name: str, text: str) -> bool | int | float | str:
+    """A value of a feature file in the type of its node; what doesn't fit stays text and will be refused."""
+    if not node_map.has_node(name):
+        return text
+    kind = node_map.get_node(name).node.principal_interface_type
+    try:
+        if kind == Kind.INTEGER:
+            return int(text, 0)
+        if kind == Kind.FLOAT:
+            return float(text)
+    except ValueError:
+        return text
+    if kind in (Kind.BOOLEAN, Kind.COMMAND):
+        return {"1": True, "true": True, "0": False, "false": False}.get(text.lower(), text)
+    return text
+
+
+def _write_one(
+    node_map: Any, feature: Feature, place: str, clock_ns: Callable[[], int], sleep: Callable[[float], None]
+) -> None:
+    try:
+        _write(node_map, feature, clock_ns, sleep)
+    except _Refused as refused:
+        raise CameraError(f"{place} {feature.name}: {refused}") from None
+    except GENICAM_ERRORS as error:
+        limits = _limits(node_map.get_node(feature.name))
+        raise CameraError(f"{place} {feature.name} = {feature.value!r}: {_first_line(error)}{limits}") from error
 
 
 class _Refused(Exception):  # noqa: N818  becomes a CameraError with the place of the feature
@@ -93,7 +189,7 @@ def _write(node_map: Any, feature: Feature, clock_ns: Callable[[], int], sleep: 
     if access == Access.WRITE_ONLY:
         return
     taken = node.get_value(ignore_cache=True)  # the cache would only give back what was written
-    if not _same(taken, value):
+    if not same_value(taken, value):
         raise _Refused(f"wrote {value!r}, the camera took {taken!r}{_limits(node)}; configure a value that it takes")
 
 
@@ -130,8 +226,8 @@ def _execute(node: Any, clock_ns: Callable[[], int], sleep: Callable[[float], No
         sleep(0.01)
 
 
-def _same(read: Any, written: bool | int | float | str) -> bool:
-    """Floats may differ by the rounding of a 32-bit register."""
+def same_value(read: Any, written: bool | int | float | str) -> bool:
+    """True if a node holds what was written. Floats may differ by the rounding of a 32-bit register."""
     if isinstance(written, float):
         return math.isclose(read, written, rel_tol=1e-6, abs_tol=1e-9)
     return bool(read == written)

@@ -3,22 +3,83 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from inspector.domain.frame import Pixels
-
-#: Bytes a pixel of the supported formats, by their number in the Pixel Format Naming Convention (PFNC 2.4).
-_CHANNELS = {0x01080001: 1, 0x02180014: 3, 0x02180015: 3, 0x02200016: 4}
-_NAMES = {0x01080001: "Mono8", 0x02180014: "RGB8", 0x02180015: "BGR8", 0x02200016: "RGBa8"}
-_BGR8 = 0x02180015
-
-#: Names of the pixel formats that are supported.
-SUPPORTED_FORMATS = tuple(_NAMES.values())
 
 #: A step of the frame ids of this size or more is a counter that was set anew, not a loss: half the range of
 #: the 16-bit ids of GigE Vision 1, as in serial number arithmetic (RFC 1982).
 _HALF_RANGE = 1 << 15
+
+
+@dataclass(frozen=True)
+class _Format:
+    """How a pixel format stores its values.
+
+    Attributes:
+        name: Its name in the Pixel Format Naming Convention (PFNC 2.4).
+        depth: Bits that a value has, 8, 10 or 12.
+        packing: "bytes" or "words" for values of their own, "bits" for values one after the other (PFNC's "p"),
+            "gige" for the pairs of GigE Vision 1 ("Packed"): two high bytes, the low bits between them.
+        colour: "" for grey, "RGB", "BGR", "RGBa", "YUYV" or "UYVY", or the colours of the upper left Bayer cell.
+    """
+
+    name: str
+    depth: int = 8
+    packing: str = "bytes"
+    colour: str = ""
+
+
+_FORMATS: dict[int, _Format] = {
+    0x01080001: _Format("Mono8"),
+    0x01100003: _Format("Mono10", 10, "words"),
+    0x01100005: _Format("Mono12", 12, "words"),
+    0x010A0046: _Format("Mono10p", 10, "bits"),
+    0x010C0047: _Format("Mono12p", 12, "bits"),
+    0x010C0004: _Format("Mono10Packed", 10, "gige"),
+    0x010C0006: _Format("Mono12Packed", 12, "gige"),
+    0x02180014: _Format("RGB8", colour="RGB"),
+    0x02180015: _Format("BGR8", colour="BGR"),
+    0x02200016: _Format("RGBa8", colour="RGBa"),
+    0x02100032: _Format("YUV422_8", colour="YUYV"),
+    0x0210001F: _Format("YUV422_8_UYVY", colour="UYVY"),
+    **{
+        number + place: _Format(f"Bayer{cell[:2]}{depth}{suffix}", depth, packing, cell)
+        for depth, suffix, packing, number, cells in (
+            (8, "", "bytes", 0x01080008, ("GRBG", "RGGB", "GBRG", "BGGR")),
+            (10, "", "words", 0x0110000C, ("GRBG", "RGGB", "GBRG", "BGGR")),
+            (12, "", "words", 0x01100010, ("GRBG", "RGGB", "GBRG", "BGGR")),
+        )
+        for place, cell in enumerate(cells)
+    },
+    **{
+        number: _Format(f"Bayer{cell[:2]}{depth}p", depth, "bits", cell)
+        for depth, cell, number in (
+            (10, "BGGR", 0x010A0052),
+            (12, "BGGR", 0x010C0053),
+            (10, "GBRG", 0x010A0054),
+            (12, "GBRG", 0x010C0055),
+            (10, "GRBG", 0x010A0056),
+            (12, "GRBG", 0x010C0057),
+            (10, "RGGB", 0x010A0058),
+            (12, "RGGB", 0x010C0059),
+        )
+    },
+}
+
+_DEMOSAIC = {
+    "RGGB": cv2.COLOR_BayerRGGB2RGB,
+    "GRBG": cv2.COLOR_BayerGRBG2RGB,
+    "GBRG": cv2.COLOR_BayerGBRG2RGB,
+    "BGGR": cv2.COLOR_BayerBGGR2RGB,
+}
+
+#: Names of the pixel formats that are supported.
+SUPPORTED_FORMATS = tuple(one.name for one in _FORMATS.values())
 
 
 @dataclass(frozen=True)
@@ -41,7 +102,7 @@ class Layout:
 
 
 class UnsupportedFormat(Exception):  # noqa: N818  says what the buffer holds
-    """The buffer's pixel format is not among `SUPPORTED_FORMATS`."""
+    """The buffer's pixel format is not among `SUPPORTED_FORMATS`, or its width can't be had in it."""
 
 
 class ShortBuffer(Exception):  # noqa: N818  says what the buffer is
@@ -51,13 +112,16 @@ class ShortBuffer(Exception):  # noqa: N818  says what the buffer is
 def copy_pixels(data: bytes, layout: Layout, filled_bytes: int) -> Pixels:
     """Copies the image out of a buffer, which the producer will write to again.
 
+    Of 10 and 12 bits the upper 8 are kept. Bayer patterns are demosaiced (bilinear, OpenCV). YUV is taken as
+    full range with the weights of ITU-R BT.601, as JPEG has it.
+
     Args:
         data: The whole buffer.
         layout: Where the image lies in it.
         filled_bytes: How much of the buffer was filled.
 
     Returns:
-        uint8, (H, W) for Mono8 and (H, W, 3) RGB for the others, C-contiguous and owned.
+        uint8, (H, W) for Mono formats and (H, W, 3) RGB for the others, C-contiguous and owned.
 
     Raises:
         UnsupportedFormat: The pixel format has no rule here.
@@ -66,13 +130,25 @@ def copy_pixels(data: bytes, layout: Layout, filled_bytes: int) -> Pixels:
     >>> copy_pixels(bytes([1, 2, 3, 0, 4, 5, 6, 0]), Layout(0x02180015, 1, 2, padding_bytes=1), 8).tolist()
     [[[3, 2, 1]], [[6, 5, 4]]]
     """
-    channels = _CHANNELS.get(layout.pixel_format)
-    if channels is None:
+    known = _FORMATS.get(layout.pixel_format)
+    if known is None:
         raise UnsupportedFormat(
             f"pixel format {layout.pixel_format:#010x} is not supported; set PixelFormat to one of "
             f"{', '.join(SUPPORTED_FORMATS)}"
         )
-    line_bytes = layout.width_px * channels
+    lines = _lines(data, layout, filled_bytes, known.name)
+    values = _high_bytes(lines, known, layout.width_px)
+    return _in_colour(values, known, layout)
+
+
+def _lines(data: bytes, layout: Layout, filled_bytes: int, name: str) -> NDArray[np.uint8]:
+    """The bytes of each line without padding: a view of shape (H, bytes)."""
+    line_bits = layout.width_px * (layout.pixel_format >> 16 & 0xFF)  # PFNC: bits a pixel stand in the number
+    if line_bits % 8:
+        raise UnsupportedFormat(
+            f"{layout.width_px} pixels of {name} do not fill whole bytes; set Width to a multiple of 4"
+        )
+    line_bytes = line_bits // 8
     stride_bytes = line_bytes + layout.padding_bytes
     needed_bytes = stride_bytes * layout.height_px
     if not needed_bytes or layout.offset_bytes + needed_bytes > min(len(data), filled_bytes):
@@ -81,13 +157,50 @@ def copy_pixels(data: bytes, layout: Layout, filled_bytes: int) -> Pixels:
             f"{filled_bytes} were filled from byte {layout.offset_bytes} on"
         )
     flat = np.frombuffer(data, np.uint8, needed_bytes, layout.offset_bytes)
-    lines = flat.reshape(layout.height_px, stride_bytes)[:, :line_bytes]
-    if channels == 1:
-        return np.array(lines, order="C")
-    colour = lines.reshape(layout.height_px, layout.width_px, channels)[..., :3]
-    if layout.pixel_format == _BGR8:
-        colour = colour[..., ::-1]
-    return np.array(colour, order="C")
+    return flat.reshape(layout.height_px, stride_bytes)[:, :line_bytes]
+
+
+def _high_bytes(lines: NDArray[np.uint8], known: _Format, width_px: int) -> NDArray[np.uint8]:
+    """The upper 8 bits of each value, (H, values); of 8-bit formats still a view of the buffer."""
+    if known.packing == "bytes":
+        return lines
+    if known.packing == "words":
+        words = np.ascontiguousarray(lines).view("<u2")
+        return (words >> (known.depth - 8)).astype(np.uint8)
+    height_px = len(lines)
+    group_bytes = 5 if known.packing == "bits" and known.depth == 10 else 3
+    spare_bytes = -lines.shape[1] % group_bytes
+    groups = np.pad(lines, ((0, 0), (0, spare_bytes))).reshape(height_px, -1, group_bytes)
+    first, second, third = groups[..., 0], groups[..., 1], groups[..., 2]
+    if known.packing == "gige":
+        values: list[Any] = [first, third]
+    elif known.depth == 12:
+        values = [first >> 4 | second << 4, third]
+    else:
+        fourth, fifth = groups[..., 3], groups[..., 4]
+        values = [first >> 2 | second << 6, second >> 4 | third << 4, third >> 6 | fourth << 2, fifth]
+    return np.stack(values, axis=-1).reshape(height_px, -1)[:, :width_px]
+
+
+def _in_colour(values: NDArray[np.uint8], known: _Format, layout: Layout) -> Pixels:
+    """Grey as it is, everything else as RGB; always a new array."""
+    height_px, width_px = layout.height_px, layout.width_px
+    if not known.colour:
+        return np.array(values, order="C")
+    if known.colour in _DEMOSAIC:
+        if min(height_px, width_px) < 2:
+            raise UnsupportedFormat(f"{known.name} needs 2 x 2 pixels at least, not {width_px} x {height_px}")
+        return np.asarray(cv2.cvtColor(np.ascontiguousarray(values), _DEMOSAIC[known.colour]), np.uint8)
+    if known.colour in ("YUYV", "UYVY"):
+        if width_px % 2:
+            raise UnsupportedFormat(f"{known.name} needs an even Width, not {width_px}")
+        pairs = values.reshape(height_px, width_px // 2, 4)
+        y, u, v = ((slice(0, 4, 2), 1, 3), (slice(1, 4, 2), 0, 2))[known.colour == "UYVY"]
+        chroma = [np.repeat(pairs[..., place], 2, axis=1) for place in (v, u)]
+        planes = np.dstack([pairs[..., y].reshape(height_px, width_px), *chroma])
+        return np.asarray(cv2.cvtColor(planes, cv2.COLOR_YCrCb2RGB), np.uint8)
+    pixels = values.reshape(height_px, width_px, -1)
+    return np.array(pixels[..., ::-1] if known.colour == "BGR" else pixels[..., :3], order="C")
 
 
 def frames_lost(last: int, now: int, *, gige: bool) -> int | None:

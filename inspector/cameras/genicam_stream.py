@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inspector.cameras.genicam_frames import Layout, ShortBuffer, UnsupportedFormat, copy_pixels, frames_lost
 from inspector.domain.errors import CameraError
 from inspector.domain.frame import Capture, Pixels
 from inspector.domain.verdict import Cause
+
+if TYPE_CHECKING:
+    from inspector.cameras.genicam_guard import FeatureGuard
 
 log = logging.getLogger("inspector")
 
@@ -31,6 +34,11 @@ class FrameStream:
         free_running: Silence alone means that it is lost.
         clock_ns: Monotonic clock.
         sleep: Waits so many seconds.
+        guard: Knows what the camera was set to.
+        guard_ns: So often it is asked; None never.
+
+    Attributes:
+        name: Model and serial number of the camera.
     """
 
     def __init__(
@@ -44,15 +52,20 @@ class FrameStream:
         free_running: bool,
         clock_ns: Callable[[], int],
         sleep: Callable[[float], None],
+        guard: FeatureGuard | None = None,
+        guard_ns: int | None = None,
     ) -> None:
         self._acquirer = acquirer
         self._driver = driver
-        self._name = name
+        self.name = name
         self._gige = gige
         self._silence_ns = silence_ns
         self._free_running = free_running
         self._clock_ns = clock_ns
         self._sleep = sleep
+        self._guard = guard
+        self._guard_ns = guard_ns
+        self._guarded_ns = 0
         self._incomplete = driver.IncompleteFrames()
         self._acquirer.add_callback(acquirer.Events.INCOMPLETE_BUFFER, self._incomplete)
         self._incomplete_before = 0
@@ -60,6 +73,9 @@ class FrameStream:
         self._underruns = 0
         self._missing = 0
         self._held: Capture | None = None
+        self._counting = False
+        self._repeated = 0
+        self._lost: str | None = None
         self._heard_ns = 0
         self._warned: set[str] = set()
 
@@ -72,16 +88,27 @@ class FrameStream:
         try:
             self._acquirer.start()
         except self._driver.GENICAM_ERRORS as error:
-            raise CameraError(f"camera {self._name} does not start: {error}") from error
-        self._heard_ns = self._clock_ns()
+            raise CameraError(f"camera {self.name} does not start: {error}") from error
+        self._heard_ns = self._guarded_ns = self._clock_ns()
 
     def capture(self, timeout_s: float) -> Capture | None:
-        """As `Camera.capture`."""
+        """As `Camera.capture`. A loss is a part first: what was under the camera then, nobody has seen."""
+        if self._lost is not None:
+            raise CameraError(self._lost)
+        try:
+            return self._capture(timeout_s)
+        except CameraError as error:
+            self._lost = str(error)
+        now_ns = self._clock_ns()
+        return Capture(None, now_ns, now_ns, f"the loss of camera {self.name}", Cause.CAMERA_LOST)
+
+    def _capture(self, timeout_s: float) -> Capture | None:
         if self._held is None:
             try:
+                self._look_at_settings()
                 self._held = self._next(timeout_s)
             except self._driver.GENICAM_ERRORS as error:
-                raise CameraError(f"camera {self._name} is lost: {error}") from error
+                raise CameraError(f"camera {self.name} is lost: {error}") from error
         if self._held is None:
             self._ask_if_silent()
             return None
@@ -91,6 +118,14 @@ class FrameStream:
             return Capture(None, self._held.triggered_ns, self._held.triggered_ns, label, Cause.FRAME_MISSING)
         capture, self._held = self._held, None
         return capture
+
+    def _look_at_settings(self) -> None:
+        if self._guard is None or self._guard_ns is None or self._clock_ns() - self._guarded_ns < self._guard_ns:
+            return
+        self._guarded_ns = self._clock_ns()
+        difference = self._guard.difference()
+        if difference is not None:
+            raise CameraError(f"camera {self.name} lost its settings: {difference}; it will be set up again")
 
     def _next(self, timeout_s: float) -> Capture | None:
         """The next frame, complete or not; sets how many were lost before it."""
@@ -109,6 +144,28 @@ class FrameStream:
             return self._take(buffer, now_ns)
         finally:
             buffer.parent.queue_buffer(buffer)
+
+    def _numbers(self, buffer: Any) -> tuple[int | None, int | None]:
+        """Frame id and device time in nanoseconds: from the buffer's information, else from its chunks."""
+        frame_id = self._info(lambda: buffer.frame_id, None)
+        device_ns = self._info(lambda: buffer.timestamp_ns, None)
+        if frame_id is None or device_ns is None:
+            chunks = self._driver.read_chunks(self._acquirer, buffer)
+            frame_id = chunks.get("ChunkFrameID") if frame_id is None else frame_id
+            device_ns = chunks.get("ChunkTimestamp") if device_ns is None else device_ns
+        return frame_id, device_ns
+
+    def _is_repeated(self, frame_id: int | None) -> bool:
+        """True for a frame that came already: its part has its verdict.
+
+        A producer that always says the same id repeats nothing, so the ids must have counted on before.
+        """
+        if frame_id is None or frame_id != self._last_id or not self._counting:
+            return False
+        self._repeated += 1
+        if self._repeated.bit_count() == 1:  # the 1st, 2nd, 4th, 8th ...: a fault that lasts must not fill the log
+            log.warning("camera %s: frame %d came again, %d such so far", self.name, frame_id, self._repeated)
+        return True
 
     def _await_delivery(self, timeout_s: float) -> float:
         """Waits until a frame is there or the time is over.
@@ -129,9 +186,13 @@ class FrameStream:
             self._sleep(_LOOK_S)
         return _FETCH_S
 
-    def _take(self, buffer: Any, arrived_ns: int) -> Capture:
-        frame_id = self._info(lambda: buffer.frame_id, None)
+    def _take(self, buffer: Any, arrived_ns: int) -> Capture | None:
+        frame_id, device_ns = self._numbers(buffer)
+        if self._is_repeated(frame_id):
+            return None
         source = "frame" if frame_id is None else f"frame {frame_id}"
+        if device_ns is not None:
+            source += f" at {device_ns} ns"
         self._count_lost(frame_id)
         problem = None
         pixels: Pixels | None = None
@@ -139,10 +200,10 @@ class FrameStream:
             pixels = self._pixels(buffer)
         except ShortBuffer as error:
             problem = Cause.FRAME_INCOMPLETE
-            self._warn_once(f"camera {self._name}: {error}")
+            self._warn_once(f"camera {self.name}: {error}")
         except (UnsupportedFormat, *self._driver.GENICAM_ERRORS) as error:
             problem = Cause.FRAME_CORRUPT
-            self._warn_once(f"camera {self._name}: {error}")
+            self._warn_once(f"camera {self.name}: {error}")
         return Capture(pixels, arrived_ns, self._clock_ns(), source, problem)
 
     def _count_lost(self, frame_id: int | None) -> None:
@@ -151,7 +212,8 @@ class FrameStream:
         if frame_id is not None and self._last_id is not None:
             lost = frames_lost(self._last_id, frame_id, gige=self._gige)
             if lost is None:
-                self._warn_once(f"camera {self._name}: frame ids do not count on, so they can't show lost frames")
+                self._warn_once(f"camera {self.name}: frame ids do not count on, so they can't show lost frames")
+            self._counting = lost is not None
         underruns = self._info(lambda: self._acquirer.data_streams[0].num_underrun, 0)
         if lost is None:
             self._missing = max(0, underruns - self._underruns)
@@ -187,8 +249,8 @@ class FrameStream:
         if silent_ns < self._silence_ns:
             return
         if self._free_running:
-            raise CameraError(f"camera {self._name} is lost: no frame for {silent_ns / 1e9:.1f} s")
-        self._driver.ask_device(self._acquirer, self._name)
+            raise CameraError(f"camera {self.name} is lost: no frame for {silent_ns / 1e9:.1f} s")
+        self._driver.ask_device(self._acquirer, self.name)
         self._heard_ns = self._clock_ns()
 
     def _warn_once(self, message: str) -> None:

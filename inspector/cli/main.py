@@ -51,20 +51,102 @@ def check(config_path: Path, camera: bool) -> None:
     click.echo(check_station(load_config(config_path), open_camera=camera))
 
 
-@cli.command()
-@click.option(
+_PRODUCERS = click.option(
     "--producer",
     "producers",
     multiple=True,
     type=click.Path(path_type=Path),
     help="GenTL producer (.cti); may be repeated. Default: GENICAM_GENTL64_PATH.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def cameras(producers: tuple[Path, ...], as_json: bool) -> None:
-    """List the cameras that can be found."""
-    from inspector.cli.cameras import camera_table
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
-    click.echo(camera_table(producers, as_json=as_json))
+
+@cli.group(invoke_without_command=True)
+@_PRODUCERS
+@_JSON
+@click.pass_context
+def cameras(context: click.Context, producers: tuple[Path, ...], as_json: bool) -> None:
+    """List the cameras that can be found; or show and save the settings of one."""
+    context.obj = producers
+    if context.invoked_subcommand is None:
+        from inspector.cli.cameras import camera_table
+
+        click.echo(camera_table(producers, as_json=as_json))
+
+
+@cameras.command()
+@click.argument("name")
+@_PRODUCERS
+@_JSON
+@click.pass_obj
+def show(former: tuple[Path, ...], name: str, producers: tuple[Path, ...], as_json: bool) -> None:
+    """Print the node map of camera NAME: its serial number, user id, model or index."""
+    from inspector.cli.cameras import node_table
+
+    click.echo(node_table(producers or former, name, as_json=as_json))
+
+
+@cameras.command()
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path))
+@_PRODUCERS
+@click.pass_obj
+def save(former: tuple[Path, ...], name: str, file: Path, producers: tuple[Path, ...]) -> None:
+    """Save the settings of camera NAME to FILE (.pfs), for features_file in the configuration."""
+    from inspector.cli.cameras import save_features
+
+    click.echo(save_features(producers or former, name, file))
+
+
+_PATIENCE = click.option(
+    "--patience",
+    "patience_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="Longest wait for a frame, in seconds.",
+)
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path), default=Path("snapshot.png"))
+@_CONFIG
+@_PATIENCE
+def snapshot(file: Path, config_path: Path, patience_s: float) -> None:
+    """Take one picture from the configured camera into FILE (default snapshot.png)."""
+    from inspector.cli.snapshot import take_snapshot
+
+    click.echo(take_snapshot(load_config(config_path).camera, file, patience_s))
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--count", type=click.IntRange(min=1), default=200, show_default=True, help="Pictures to collect.")
+@click.option(
+    "--least-difference",
+    type=click.FloatRange(min=0),
+    default=0.5,
+    show_default=True,
+    help="Pictures that differ by less, in grey levels of 255 on average, are near-duplicates; 0 keeps all.",
+)
+@_CONFIG
+@_PATIENCE
+def collect(folder: Path, count: int, least_difference: float, config_path: Path, patience_s: float) -> None:
+    """Collect pictures of good parts from the configured camera into FOLDER, for calibrate train."""
+    from inspector.cli.collect import collect as collect_pictures
+
+    config = load_config(config_path)
+    with click.progressbar(length=count, label="collecting", file=sys.stderr) as bar:
+        collected = collect_pictures(
+            config.camera,
+            folder,
+            count,
+            least_difference=least_difference,
+            patience_s=patience_s,
+            say=lambda text: log.warning("%s", text),
+            progress=lambda saved: bar.update(saved - bar.pos),
+        )
+    click.echo(collected.told(folder, count))
 
 
 @cli.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Strict(BaseModel):
@@ -24,6 +24,17 @@ class FolderCamera(Strict):
     """Triggers a second; without it a part is taken whenever the worker has room for one."""
     loop: bool = False
     """Begin again at the end instead of ending."""
+    watch: bool = False
+    """A hot folder: files that come while the line runs are parts, in the order of their arrival; those that lie
+    there at the start are none."""
+    complete_after_s: float = Field(default=0.2, gt=0, le=60)
+    """With `watch`: a file that has not changed for so long is complete."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> FolderCamera:
+        if self.watch and (self.rate is not None or self.loop):
+            raise ValueError("watch takes files as they come; remove rate and loop")
+        return self
 
 
 class VideoCamera(Strict):
@@ -83,13 +94,22 @@ class GenicamCamera(Strict):
     """Choose the camera by its model name."""
     index: int | None = Field(default=None, ge=0)
     """Choose the camera by its place in the list; the least stable choice."""
+    features_file: Path | None = None
+    """Feature file (.pfs: name, tab, value), as `inspector cameras save` or the maker's viewer wrote it; loaded
+    before `features`."""
     features: tuple[Feature, ...] = ()
     """Features written in this order before the start, and read back."""
+    software_trigger_rate: float | None = Field(default=None, gt=0)
+    """Execute TriggerSoftware so often a second: for a camera with TriggerMode On and TriggerSource Software. A
+    frame must arrive before the next trigger is fired."""
     buffers: int = Field(default=16, ge=2, le=512)
     """Buffers announced to the producer."""
     lost_after_s: float = Field(default=5.0, gt=0)
     """A free-running camera that delivers nothing for so long is lost; a triggered one is asked for its
     access status instead."""
+    check_features_s: float | None = Field(default=10.0, gt=0)
+    """So often the features are read again while the line runs; a camera that changed one is opened anew and set up
+    again. null never looks."""
     free_running: bool = False
     """True where frames come without a trigger, so that silence means the camera is lost."""
 

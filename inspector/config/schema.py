@@ -95,6 +95,11 @@ class Supervision(Strict):
     """Restarts of one child that are allowed within `restart_window_s`; one more ends the daemon."""
     restart_window_s: float = Field(default=60.0, gt=0)
     """Window in which restarts are counted."""
+    camera_retry_s: float | None = Field(default=None, gt=0)
+    """A camera that was ready in this run and is lost is tried again for so long, apart from `restarts`; null never
+    gives up."""
+    camera_pause_s: float = Field(default=5.0, gt=0, le=3600)
+    """Longest pause between two tries to get a lost camera back; the first comes at once."""
     heartbeat_timeout_s: float = Field(default=5.0, gt=0)
     """A child that shows no progress for so long is killed and started again."""
     start_timeout_s: float = Field(default=180.0, gt=0)

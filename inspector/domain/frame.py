@@ -52,7 +52,7 @@ class Capture:
             loop shows in the latency.
         captured_ns: Monotonic time at which the pixels were complete.
         source: A label for people: file name, frame id, rendered part.
-        problem: Why there are no pixels: FRAME_MISSING, FRAME_INCOMPLETE or FRAME_CORRUPT.
+        problem: Why there are no pixels: FRAME_MISSING, FRAME_INCOMPLETE, FRAME_CORRUPT or CAMERA_LOST.
     """
 
     pixels: Pixels | None

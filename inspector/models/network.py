@@ -107,12 +107,20 @@ class MappingPyramid(nn.Module):
         Args:
             pairs: What `FeaturePair` gives.
         """
+        anomaly_map = fuse(self.level_maps(pairs), self.shape.input_px)
+        return Inference(image_score(anomaly_map), anomaly_map)
+
+    def level_maps(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
+        """Anomaly map of each hierarchy at the size of its features, (B, 1, h, w), before the fusion.
+
+        Args:
+            pairs: What `FeaturePair` gives.
+        """
         maps = []
         for index, (source, target) in enumerate(pairs):
             mapped_source, mapped_target = self.hierarchies[index](source, target, *self.codes(index))
             maps.append(score_map(source, target, mapped_source, mapped_target))
-        anomaly_map = fuse(maps, self.shape.input_px)
-        return Inference(image_score(anomaly_map), anomaly_map)
+        return maps
 
 
 class InspectionNetwork(nn.Module):
@@ -126,6 +134,10 @@ class InspectionNetwork(nn.Module):
     def forward(self, images: Tensor) -> Inference:
         """Scores and anomaly maps of (B, 3, H, W) normalised images."""
         return cast("Inference", self.mapping(self.features(images)))
+
+    def level_maps(self, images: Tensor) -> list[Tensor]:
+        """Anomaly map of each hierarchy of (B, 3, H, W) normalised images, see `MappingPyramid.level_maps`."""
+        return self.mapping.level_maps(self.features(images))
 
 
 def feature_sizes(features: FeaturePair, input_px: tuple[int, int]) -> list[tuple[int, int]]:

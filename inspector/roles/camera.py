@@ -154,7 +154,7 @@ def work(job: Job) -> None:
     sender = FrameSender(context, job.frames_endpoint)
     gate = GateOutbox(context, job.gate_endpoint)
     try:
-        camera = create_camera(job.config.camera, first_part=job.first_part)
+        camera = create_camera(job.config.camera, first_part=job.first_part, memory=job.memory)
         CameraRole(job, camera, sender, gate, Lifeline()).run()
     finally:
         sender.close()

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from inspector.domain.errors import ConfigError, RecipeError
-from inspector.domain.restarts import RestartBudget
+from inspector.domain.errors import CameraError, ConfigError, RecipeError
+from inspector.domain.restarts import LossRetry, RestartBudget
 from inspector.roles.job import Job
 
 log = logging.getLogger("inspector")
@@ -32,6 +32,7 @@ class Child:
         folder: Private folder for the orders.
         start_timeout_ns: A child that is not ready after so long is killed.
         heartbeat_timeout_ns: A ready child without progress for so long is killed.
+        retry: When a child that had its camera and lost it is tried again, apart from the budget.
         command: For tests: the command line before the path of the orders.
 
     Attributes:
@@ -51,6 +52,7 @@ class Child:
         *,
         start_timeout_ns: int,
         heartbeat_timeout_ns: int,
+        retry: LossRetry | None = None,
         command: list[str] | None = None,
     ) -> None:
         self.role = role
@@ -61,6 +63,7 @@ class Child:
         self.exit_code: int | None = None
         self._make_job = make_job
         self._budget = budget
+        self._retry = retry
         self._folder = folder
         self._start_timeout_ns = start_timeout_ns
         self._heartbeat_timeout_ns = heartbeat_timeout_ns
@@ -70,6 +73,8 @@ class Child:
         self._started_ns = 0
         self._progress = -1
         self._progressed_ns = 0
+        self._ready_ns: int | None = None
+        self._was_ready = False
 
     @property
     def pid(self) -> int | None:
@@ -100,6 +105,7 @@ class Child:
             env=_QUIET_OPENMP | os.environ,
         )
         self.ready = False
+        self._ready_ns = None
         self._started_ns = self._progressed_ns = now_ns
         self._progress = -1
 
@@ -107,7 +113,9 @@ class Child:
         """Takes up a state message: it is ready, and alive if its loop has moved on."""
         if incarnation != self.incarnation or self._process is None:
             return
-        self.ready = True
+        self.ready = self._was_ready = True
+        if self._ready_ns is None:
+            self._ready_ns = now_ns
         if progress != self._progress:
             self._progress = progress
             self._progressed_ns = now_ns
@@ -145,13 +153,15 @@ class Child:
             return False
         code = self.exit_code = self._process.returncode
         self._close()
-        hopeless = code in _HOPELESS
-        self._start_due_ns = None if hopeless else self._budget.next_start_ns(now_ns)
-        self.exhausted = self._start_due_ns is None
-        if hopeless:
-            after = "starting it again would not help"
+        if code in _HOPELESS:
+            self._start_due_ns, end = None, "starting it again would not help"
+        elif code == CameraError.exit_code and self._was_ready and self._retry is not None:
+            well_ns = now_ns - self._ready_ns if self._ready_ns is not None else 0
+            self._start_due_ns, end = self._retry.next_start_ns(now_ns, well_ns=well_ns), "given up"
         else:
-            after = "restart budget used up" if self.exhausted else "starting again"
+            self._start_due_ns, end = self._budget.next_start_ns(now_ns), "restart budget used up"
+        self.exhausted = self._start_due_ns is None
+        after = end if self.exhausted else "starting again"
         reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
         log.error("%s: process gone (%s), %s", self.role, reason, after)
         return True

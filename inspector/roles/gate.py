@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import zmq
 from inspector.config.schema import InspectorConfig
 from inspector.domain.errors import FatalError
 from inspector.domain.ledger import Ledger, OpenPart, Tally
-from inspector.domain.restarts import RestartBudget
+from inspector.domain.restarts import LossRetry, RestartBudget
 from inspector.domain.threshold import Threshold, conformal_p_value, decide
 from inspector.domain.verdict import Cause, Decision, Verdict
 from inspector.outputs.metrics import LineMetrics
@@ -103,6 +104,7 @@ class Gate:
         self._watcher = watcher
         self._clock_ns = clock_ns
         self._ledger = Ledger(round(config.line.deadline_ms * 1e6), config.line.open_parts)
+        self._memory = folder.path / "camera"
         self.camera = self._child("camera")
         self.worker = self._child("worker")
         self._armed = False
@@ -130,6 +132,8 @@ class Gate:
             FatalError: A child can't be kept alive.
         """
         supervision = self._config.supervision
+        shutil.rmtree(self._memory, ignore_errors=True)  # of the last run
+        self._memory.mkdir()
         for child in (self.worker, self.camera):
             child.start(self._clock_ns())
         poller = zmq.Poller()
@@ -165,6 +169,7 @@ class Gate:
                 frames_endpoint=self._folder.frames,
                 gate_endpoint=self._folder.gate,
                 first_part=self._ledger.tally().triggered,
+                memory=self._memory,
                 recipe_hash=self._recipe.content_hash,
             )
 
@@ -175,6 +180,10 @@ class Gate:
             self._folder.path,
             start_timeout_ns=round(supervision.start_timeout_s * 1e9),
             heartbeat_timeout_ns=round(supervision.heartbeat_timeout_s * 1e9),
+            retry=LossRetry(
+                None if supervision.camera_retry_s is None else round(supervision.camera_retry_s * 1e9),
+                longest_pause_ns=round(supervision.camera_pause_s * 1e9),
+            ),
         )
 
     def _turn(self) -> None:

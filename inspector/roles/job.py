@@ -32,6 +32,8 @@ class Job(BaseModel):
     """Where messages to the gate go."""
     first_part: int = 0
     """Triggers that earlier camera processes of this run announced."""
+    memory: Path | None = None
+    """Folder in which a camera keeps what the next camera process of this run must know."""
     recipe_hash: str = ""
     """Content hash of the recipe that the gate decides with."""
 

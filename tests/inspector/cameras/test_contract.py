@@ -23,19 +23,27 @@ from inspector.config.cameras import (
 )
 from inspector.domain.frame import Capture, PixelFormat
 
+from ...gentl_simulator.plant import Plant
+
 PARTS = 6
-KINDS = ("folder", "video", "synthetic", "genicam")
+KINDS = ("folder", "hot folder", "video", "synthetic", "genicam", "simulator")
 FINITE = ("folder", "video", "synthetic")
 SLOW = 1e-3
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of camera: its configuration with a quick source, and with one that makes the caller wait."""
+    """A kind of camera: its configuration with a quick source, and with one that makes the caller wait.
+
+    A source that is fed from outside has nothing before `open` and all parts after `start`.
+    """
 
     name: str
     quick: CameraConfig
     slow: CameraConfig
+    on_demand: tuple[bool, bool] = (False, False)
+    empty: Callable[[], object] = tuple
+    feed: Callable[[], object] = tuple
 
 
 def folder_kind(tmp_path: Path) -> Kind:
@@ -43,8 +51,24 @@ def folder_kind(tmp_path: Path) -> Kind:
         path = tmp_path / "parts" / ("good" if index % 2 else "hole") / f"{index:03}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         assert cv2.imwrite(str(path), np.full((24, 32), 30 * index, np.uint8))
-    folder = tmp_path / "parts"
-    return Kind("folder", FolderCamera(kind="folder", path=folder), FolderCamera(kind="folder", path=folder, rate=SLOW))
+    quick = FolderCamera(kind="folder", path=tmp_path / "parts")
+    return Kind("folder", quick, quick.model_copy(update={"rate": SLOW}), (True, False))
+
+
+def hot_folder_kind(tmp_path: Path) -> Kind:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    quick = FolderCamera(kind="folder", path=folder, watch=True, complete_after_s=0.02)
+
+    def empty() -> None:
+        for path in folder.iterdir():
+            path.unlink()
+
+    def feed() -> None:
+        for index in range(PARTS):
+            assert cv2.imwrite(str(folder / f"{index:03}.png"), np.full((24, 32), 30 * index, np.uint8))
+
+    return Kind("hot folder", quick, quick.model_copy(update={"complete_after_s": 60.0}), (True, True), empty, feed)
 
 
 def video_kind(tmp_path: Path) -> Kind:
@@ -59,7 +83,7 @@ def video_kind(tmp_path: Path) -> Kind:
 
 def synthetic_kind(tmp_path: Path) -> Kind:
     quick = SyntheticCamera(kind="synthetic", parts=PARTS, width_px=64, height_px=64)
-    return Kind("synthetic", quick, quick.model_copy(update={"rate": SLOW}))
+    return Kind("synthetic", quick, quick.model_copy(update={"rate": SLOW}), (True, False))
 
 
 def genicam_kind(viky: Path) -> Kind:
@@ -76,12 +100,26 @@ def genicam_kind(viky: Path) -> Kind:
     return Kind("genicam", config(20.0), config(1.0))
 
 
+def simulator_kind(plant: Plant) -> Kind:
+    generator = np.random.default_rng(5)
+    plant.write_parts(generator.integers(0, 256, (24, 32), np.uint8) for _ in range(PARTS))
+
+    def config(rate: float) -> GenicamCamera:
+        features = (Feature(name="AcquisitionFrameRate", value=rate),)
+        return GenicamCamera(kind="genicam", producers=(plant.producer,), features=features, free_running=True)
+
+    return Kind("simulator", config(20.0), config(1.0))
+
+
 @pytest.fixture
 def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
     if request.param == "genicam":
         return genicam_kind(request.getfixturevalue("viky"))
+    if request.param == "simulator":
+        return simulator_kind(request.getfixturevalue("plant"))
     makers: dict[str, Callable[[Path], Kind]] = {
         "folder": folder_kind,
+        "hot folder": hot_folder_kind,
         "video": video_kind,
         "synthetic": synthetic_kind,
     }
@@ -105,9 +143,11 @@ every_kind = pytest.mark.parametrize("kind", KINDS, indirect=True)
 finite_kinds = pytest.mark.parametrize("kind", FINITE, indirect=True)
 
 
-def running(camera: Camera) -> Camera:
+def running(kind: Kind, camera: Camera) -> Camera:
+    kind.empty()
     camera.open()
     camera.start()
+    kind.feed()
     return camera
 
 
@@ -137,14 +177,13 @@ def take_all(camera: Camera) -> list[Capture]:
 def test_is_a_camera(kind: Kind, make: Callable[..., Camera]) -> None:
     camera = make(kind.quick)
     assert isinstance(camera, Camera)
-    assert camera.on_demand is (kind.name in ("folder", "synthetic"))
-    assert make(kind.slow).on_demand is False
+    assert (camera.on_demand, make(kind.slow).on_demand) == kind.on_demand
 
 
 @every_kind
 def test_captures_hold_pixels_and_times(kind: Kind, make: Callable[..., Camera]) -> None:
     before_ns = time.monotonic_ns()
-    captures = take(running(make(kind.quick)), PARTS)
+    captures = take(running(kind, make(kind.quick)), PARTS)
     after_ns = time.monotonic_ns()
     for capture in captures:
         assert capture.pixels is not None
@@ -160,7 +199,7 @@ def test_captures_hold_pixels_and_times(kind: Kind, make: Callable[..., Camera])
 @every_kind
 def test_pixels_belong_to_the_receiver(kind: Kind, make: Callable[..., Camera]) -> None:
     """A driver that writes to its buffers again, or hands out one array twice, would change parts in flight."""
-    camera = running(make(kind.quick))
+    camera = running(kind, make(kind.quick))
     first, second = take(camera, 2)
     assert first.pixels is not None
     assert second.pixels is not None
@@ -175,7 +214,7 @@ def test_pixels_belong_to_the_receiver(kind: Kind, make: Callable[..., Camera]) 
 @every_kind
 def test_waits_no_longer_than_asked(kind: Kind, make: Callable[..., Camera]) -> None:
     """The next part is due in a second or in a thousand: the caller gets its turn back without one."""
-    camera = running(make(kind.slow))
+    camera = running(kind, make(kind.slow))
     assert None in [camera.capture(0.01) for _ in range(5)]
 
 
@@ -186,7 +225,7 @@ def test_close_is_allowed_at_any_time(kind: Kind, make: Callable[..., Camera]) -
     camera.open()
     camera.close()
     camera.close()
-    take(running(camera), 2)
+    take(running(kind, camera), 2)
     camera.close()
     camera.close()
 
@@ -196,14 +235,14 @@ def test_opens_again_after_close(kind: Kind, make: Callable[..., Camera]) -> Non
     camera = make(kind.quick)
     rounds = []
     for _ in range(2):
-        rounds.append([capture.source for capture in take(running(camera), 3)])
+        rounds.append([capture.source.split(" at ")[0] for capture in take(running(kind, camera), 3)])
         camera.close()
     assert rounds[0] == rounds[1]
 
 
 @finite_kinds
 def test_ends_again_and_again(kind: Kind, make: Callable[..., Camera]) -> None:
-    camera = running(make(kind.quick))
+    camera = running(kind, make(kind.quick))
     assert len(take_all(camera)) == PARTS
     for _ in range(3):
         with pytest.raises(SourceEnded):
@@ -214,13 +253,13 @@ def test_ends_again_and_again(kind: Kind, make: Callable[..., Camera]) -> None:
 @pytest.mark.parametrize("first_part", [1, 4, PARTS, PARTS + 3])
 def test_goes_on_after_the_parts_of_earlier_processes(kind: Kind, make: Callable[..., Camera], first_part: int) -> None:
     """The camera process was killed and started again: no part is played twice, none is left out."""
-    whole = take_all(running(make(kind.quick)))
-    rest = take_all(running(make(kind.quick, first_part=first_part)))
+    whole = take_all(running(kind, make(kind.quick)))
+    rest = take_all(running(kind, make(kind.quick, first_part=first_part)))
     assert [capture.source for capture in rest] == [capture.source for capture in whole[first_part:]]
     for again, once in zip(rest, whole[first_part:], strict=True):
         assert np.array_equal(np.asarray(again.pixels), np.asarray(once.pixels))
 
 
-@pytest.mark.parametrize("kind", ["genicam"], indirect=True)
+@pytest.mark.parametrize("kind", ["genicam", "simulator"], indirect=True)
 def test_live_camera_has_no_first_part(kind: Kind, make: Callable[..., Camera]) -> None:
-    assert len(take(running(make(kind.quick, first_part=1000)), 2)) == 2
+    assert len(take(running(kind, make(kind.quick, first_part=1000)), 2)) == 2

@@ -33,7 +33,7 @@ print(type(camera).__name__, *sorted({{"cv2", "harvesters", "genicam", "torch"}}
         ("VideoCamera(kind='video', source='/nowhere.mp4')", "VideoFileCamera cv2"),
         ("VideoCamera(kind='video', source='/dev/video977')", "LiveVideoCamera cv2"),
         ("SyntheticCamera(kind='synthetic')", "SyntheticConveyor cv2"),
-        ("GenicamCamera(kind='genicam', producers=(Path('/x.cti'),))", "GenicamCamera genicam harvesters"),
+        ("GenicamCamera(kind='genicam', producers=(Path('/x.cti'),))", "GenicamCamera cv2 genicam harvesters"),
     ],
 )
 def test_only_the_chosen_driver_is_loaded(config: str, loaded: str, tmp_path: Path) -> None:

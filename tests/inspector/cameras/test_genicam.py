@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inspector.cameras.genicam import FoundCamera, GenicamCamera, choose, find_producers, list_cameras
+from inspector.cameras.genicam import GenicamCamera
+from inspector.cameras.genicam_discovery import FoundCamera, choose, find_producers, list_cameras
 from inspector.cli.cameras import camera_table
 from inspector.config import cameras as settings
 from inspector.domain.errors import CameraError
@@ -126,9 +127,20 @@ def test_lists_the_cameras_of_a_producer(viky: Path) -> None:
 
 def test_table_and_json_name_every_camera(viky: Path) -> None:
     table = camera_table([viky], as_json=False).splitlines()
-    assert table[0].split() == ["index", "vendor", "model", "serial", "user", "id", "access", "transport", "producer"]
-    assert [line.split()[0] for line in table[1:]] == ["0", "1", "2"]
-    assert all(line.endswith(str(viky)) for line in table[1:])
+    assert table[0].split() == [
+        "kind",
+        "index",
+        "vendor",
+        "model",
+        "serial",
+        "user",
+        "id",
+        "access",
+        "transport",
+        "producer",
+    ]
+    listed = [line.split() for line in table[1:] if line.startswith("genicam")]
+    assert [(words[1], words[-1]) for words in listed] == [(index, str(viky)) for index in "012"]
     assert '"serial": "2"' in camera_table([viky], as_json=True)
 
 

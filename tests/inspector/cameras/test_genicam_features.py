@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inspector.cameras.genicam_driver import GENICAM_ERRORS
-from inspector.cameras.genicam_features import Access, Kind, write_features
+from inspector.cameras.genicam_features import Access, Kind, load_feature_file, write_features
 from inspector.config.cameras import Feature
 from inspector.domain.errors import CameraError
 
@@ -158,10 +159,82 @@ def test_node_that_is_closed_says_why(access: Access, name: str) -> None:
 
 def test_unknown_name_is_refused_with_the_nearest() -> None:
     node_map = NodeMap(ExposureTime=Node(Kind.FLOAT), Gain=Node(Kind.FLOAT))
-    with pytest.raises(
-        CameraError, match=r"features\[1\] ExposureTimeAbs: .*no such node; did you mean ExposureTime\?"
-    ):
-        write_features(node_map, [Feature(name="Gain", value=1), Feature(name="ExposureTimeAbs", value=1)])
+    with pytest.raises(CameraError, match=r"features\[1\] ExposureTimes: .*no such node; did you mean ExposureTime\?"):
+        write_features(node_map, [Feature(name="Gain", value=1), Feature(name="ExposureTimes", value=1)])
+
+
+@pytest.mark.parametrize(("there", "asked"), [("ExposureTimeAbs", "ExposureTime"), ("PtpEnable", "GevIEEE1588")])
+def test_older_and_newer_name_of_a_feature_are_the_same(there: str, asked: str) -> None:
+    node = Node(Kind.FLOAT)
+    write_features(NodeMap(**{there: node}), [Feature(name=asked, value=7.0)])
+    assert node.written == [7.0]
+
+
+def load(tmp_path: Path, text: str, **nodes: Node) -> None:
+    path = tmp_path / "camera.pfs"
+    path.write_text(text)
+    load_feature_file(NodeMap(**nodes), path)
+
+
+def test_feature_file_is_written_in_the_types_of_the_nodes(tmp_path: Path) -> None:
+    nodes = {
+        "Width": Node(Kind.INTEGER),
+        "Gain": Node(Kind.FLOAT),
+        "ReverseX": Node(Kind.BOOLEAN),
+        "TriggerMode": Node(Kind.ENUMERATION, symbolics=("Off", "On")),
+        "DeviceUserID": Node(Kind.STRING),
+    }
+    text = "# {05D8C294}\n# GenApi persistence file (version 3.0.0)\n\nWidth\t0x20\nGain\t1.5\nReverseX\t1\n"
+    load(tmp_path, text + "TriggerMode\tOn\nDeviceUserID\t12 left\n", **nodes)
+    assert [node.written for node in nodes.values()] == [[32], [1.5], [True], ["On"], ["12 left"]]
+
+
+def test_feature_that_depends_on_a_later_line_is_written_again(tmp_path: Path) -> None:
+    """OffsetX stands before Width in files of some makers: it fits only once the region is smaller."""
+    width = Node(Kind.INTEGER)
+
+    def takes(value: int) -> int:
+        if not width.written:
+            raise GENICAM_ERRORS[1]("Value = 8 must be equal or smaller than Max = 0.")
+        return value
+
+    offset = Node(Kind.INTEGER, takes=takes)
+    load(tmp_path, "OffsetX\t8\nWidth\t16\n", OffsetX=offset, Width=width)
+    assert (offset.written, width.written) == ([8, 8, 8], [16, 16])
+
+
+def test_second_time_each_line_meets_its_own_place_of_the_selector(tmp_path: Path) -> None:
+    selector = Node(Kind.ENUMERATION, symbolics=("A", "B"))
+    unlock = Node(Kind.INTEGER)
+    met: list[str] = []
+
+    def takes(value: int) -> int:
+        if not unlock.written:
+            raise GENICAM_ERRORS[1]("locked")
+        met.append(f"{selector.written[-1]}={value}")
+        return value
+
+    text = "Selector\tA\nThing\t1\nSelector\tB\nThing\t2\nUnlock\t1\n"
+    load(tmp_path, text, Selector=selector, Thing=Node(Kind.INTEGER, takes=takes), Unlock=unlock)
+    assert met == ["A=1", "B=2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Width\t12.5\n", r"camera\.pfs:1: Width: takes a whole number, not '12\.5'"),
+        ("# header\n\nGian\t1\n", r"camera\.pfs:3: Gian: the camera has no such node"),
+        ("Width 12\n", r"camera\.pfs:1: expected a name, a tab and a value, not 'Width 12'"),
+    ],
+)
+def test_wrong_line_of_a_feature_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(CameraError, match=message):
+        load(tmp_path, text, Width=Node(Kind.INTEGER))
+
+
+def test_missing_feature_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CameraError, match=r"camera\.features_file: can't read .*none\.pfs: No such file"):
+        load_feature_file(NodeMap(), tmp_path / "none.pfs")
 
 
 def test_error_of_the_node_map_becomes_a_camera_error() -> None:

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.cameras.genicam_frames import Layout, ShortBuffer, UnsupportedFormat, copy_pixels, frames_lost
+from inspector.cameras.genicam_frames import (
+    SUPPORTED_FORMATS,
+    Layout,
+    ShortBuffer,
+    UnsupportedFormat,
+    copy_pixels,
+    frames_lost,
+)
 
 MONO8, RGB8, BGR8, RGBA8 = 0x01080001, 0x02180014, 0x02180015, 0x02200016
 CHANNELS = {MONO8: 1, RGB8: 3, BGR8: 3, RGBA8: 4}
@@ -59,8 +66,92 @@ def test_buffer_that_is_too_short_gives_no_pixels(layout: Layout, filled_bytes: 
 
 
 def test_other_formats_are_named() -> None:
-    with pytest.raises(UnsupportedFormat, match=r"0x010c0047 is not supported; set PixelFormat to one of Mono8, RGB8"):
-        copy_pixels(bytes(16), Layout(0x010C0047, 2, 2), 16)
+    with pytest.raises(
+        UnsupportedFormat, match=r"0x01100007 is not supported; set PixelFormat to one of Mono8, Mono10"
+    ):
+        copy_pixels(bytes(16), Layout(0x01100007, 2, 2), 16)
+
+
+#: Depth, how PFNC 2.4 lays values out, and the number of each grey format of more than 8 bits.
+DEEP = {
+    0x01100003: (10, "words"),
+    0x01100005: (12, "words"),
+    0x010A0046: (10, "bits"),
+    0x010C0047: (12, "bits"),
+    0x010C0004: (10, "gige"),
+    0x010C0006: (12, "gige"),
+}
+
+
+def stored(values: np.ndarray, depth: int, packing: str) -> bytes:
+    """One line of values as a camera stores it, bit by bit after the words of the standard."""
+    if packing == "words":
+        return values.astype("<u2").tobytes()
+    if packing == "bits":
+        number = sum(int(value) << depth * place for place, value in enumerate(values))
+        return number.to_bytes(len(values) * depth // 8, "little")
+    low = depth - 8  # GigE Vision 1: two high bytes around a byte with the low bits of both
+    return b"".join(
+        bytes([a >> low, (a & (1 << low) - 1) | (b & (1 << low) - 1) << 4, b >> low])
+        for a, b in zip(values[::2].tolist(), values[1::2].tolist(), strict=True)
+    )
+
+
+@given(
+    pixel_format=st.sampled_from(sorted(DEEP)),
+    groups=st.integers(1, 4),
+    height_px=st.integers(1, 4),
+    padding_bytes=st.integers(0, 3),
+    seed=st.integers(0, 99),
+)
+def test_upper_8_bits_of_deep_formats_are_kept(
+    pixel_format: int, groups: int, height_px: int, padding_bytes: int, seed: int
+) -> None:
+    depth, packing = DEEP[pixel_format]
+    values = np.random.default_rng(seed).integers(0, 1 << depth, (height_px, 4 * groups))
+    data = b"".join(stored(line, depth, packing) + bytes(padding_bytes) for line in values)
+    pixels = copy_pixels(data, Layout(pixel_format, 4 * groups, height_px, padding_bytes), len(data))
+    assert pixels.dtype == np.uint8
+    assert np.array_equal(pixels, values >> (depth - 8))
+
+
+def test_bits_that_run_over_the_end_of_a_line_are_refused() -> None:
+    with pytest.raises(UnsupportedFormat, match="5 pixels of Mono10p do not fill whole bytes; set Width to a multiple"):
+        copy_pixels(bytes(99), Layout(0x010A0046, 5, 2), 99)
+
+
+#: Numbers of the Bayer formats and the colours of their upper left cell, line by line.
+BAYER = {
+    0x01080008: "GRBG", 0x01080009: "RGGB", 0x0108000A: "GBRG", 0x0108000B: "BGGR",
+    0x0110000C: "GRBG", 0x0110000D: "RGGB", 0x01100010: "GRBG", 0x01100011: "RGGB", 0x01100013: "BGGR",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pixel_format", sorted(BAYER))
+def test_bayer_patterns_give_their_colour_back(pixel_format: int) -> None:
+    """A field of one colour comes out as that colour; a swap of two cells would show."""
+    colour = {"R": 200, "G": 120, "B": 40}
+    depth = {0x0108: 8, 0x0110: 10 if pixel_format < 0x01100010 else 12}[pixel_format >> 16]
+    cell = np.array([colour[name] for name in BAYER[pixel_format]]).reshape(2, 2) << (depth - 8)
+    field = np.tile(cell, (4, 5)).astype(np.uint8 if depth == 8 else "<u2")
+    pixels = copy_pixels(field.tobytes(), Layout(pixel_format, 10, 8), field.nbytes)
+    assert pixels.shape == (8, 10, 3)
+    assert np.array_equal(pixels[2:-2, 2:-2], np.broadcast_to([200, 120, 40], (4, 6, 3)))
+
+
+@pytest.mark.parametrize(("pixel_format", "order"), [(0x02100032, "YUYV"), (0x0210001F, "UYVY")])
+def test_yuv_becomes_rgb(pixel_format: int, order: str) -> None:
+    """Pure colours of full range after ITU-R BT.601, as JFIF 1.02 writes them out."""
+    for rgb, yuv in (((255, 0, 0), (76, 85, 255)), ((0, 0, 255), (29, 255, 107)), ((90, 90, 90), (90, 128, 128))):
+        data = bytes(dict(zip("YUV", yuv, strict=True))[letter] for letter in order) * 4
+        pixels = copy_pixels(data, Layout(pixel_format, 4, 2), len(data))
+        assert pixels.shape == (2, 4, 3)
+        assert np.abs(pixels.astype(int) - rgb).max() <= 2
+
+
+def test_number_and_name_of_a_bayer_format_belong_together() -> None:
+    for name in ("BayerRG8", "BayerRG10", "BayerRG12", "BayerBG12", "BayerGB10p", "BayerGR12p"):
+        assert name in SUPPORTED_FORMATS
 
 
 @given(

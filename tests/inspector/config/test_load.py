@@ -94,7 +94,7 @@ def test_unknown_key_is_named_with_its_line_and_a_suggestion(text: str, expected
 def test_key_of_another_camera_is_not_suggested() -> None:
     # It said "camera.seed: unknown key; did you mean 'seed'?": the names of all the cameras were offered.
     assert mistakes(with_camera("kind: folder", "path: p", "seed: 1")) == [
-        "6: camera.seed: unknown key; known here: kind, loop, path, rate"
+        "6: camera.seed: unknown key; known here: complete_after_s, kind, loop, path, rate, watch"
     ]
 
 

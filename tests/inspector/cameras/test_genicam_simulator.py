@@ -1,0 +1,372 @@
+"""GenICam cameras against the simulated producer: pixel formats, triggers, chunks, and one fault after the other."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inspector.cameras.genicam import GenicamCamera
+from inspector.cameras.genicam_discovery import list_cameras
+from inspector.config import cameras as settings
+from inspector.domain.errors import CameraError
+from inspector.domain.frame import Capture
+from inspector.domain.verdict import Cause
+
+from ...gentl_simulator.plant import Plant, PlantCamera
+
+TRIGGERED: list[tuple[str, Any]] = [("TriggerMode", "On"), ("TriggerSource", "Line1"), ("ExposureTime", 5000.0)]
+
+
+def grey_parts(count: int = 4) -> list[np.ndarray]:
+    generator = np.random.default_rng(3)
+    return [generator.integers(0, 256, (24, 32), np.uint8) for _ in range(count)]
+
+
+def colour_part() -> np.ndarray:
+    """A field of one colour: neither demosaicing nor halved chroma changes it."""
+    return np.broadcast_to(np.array([200, 120, 40], np.uint8), (24, 32, 3)).copy()
+
+
+OpenCamera = Callable[..., GenicamCamera]
+
+
+@pytest.fixture
+def open_camera(plant: Plant) -> Iterator[OpenCamera]:
+    """Opens the plant's camera with features, the line trigger first; other keys go to the configuration."""
+    opened: list[GenicamCamera] = []
+
+    def open_one(features: list[tuple[str, Any]] = (), memory: Path | None = None, **keys: Any) -> GenicamCamera:  # type: ignore[assignment]
+        config = settings.GenicamCamera(
+            kind="genicam",
+            producers=(plant.producer,),
+            features=tuple(settings.Feature(name=name, value=value) for name, value in features),
+            **{"serial": "SIM0001", **keys},
+        )
+        camera = GenicamCamera(config, memory=memory)
+        opened.append(camera)
+        camera.open()
+        return camera
+
+    yield open_one
+    for camera in opened:
+        camera.close()
+
+
+def take(camera: GenicamCamera, count: int) -> list[Capture]:
+    captures: list[Capture] = []
+    for _ in range(100):
+        capture = camera.capture(0.1)
+        if capture is not None:
+            captures.append(capture)
+        if len(captures) == count:
+            return captures
+    pytest.fail(f"only {captures} of {count} captures came")
+
+
+def pull(plant: Plant, camera: GenicamCamera, count: int) -> list[Capture]:
+    """So many triggers and what becomes of them."""
+    plant.tell(f"trigger SIM0001 {count}")
+    return take(camera, count)
+
+
+def names(captures: list[Capture]) -> list[str]:
+    return [capture.problem.value if capture.problem else capture.source.split(" at ")[0] for capture in captures]
+
+
+def started(open_camera: OpenCamera, features: list[tuple[str, Any]] = TRIGGERED, **keys: Any) -> GenicamCamera:
+    camera = open_camera(features, **keys)
+    camera.start()
+    return camera
+
+
+@pytest.mark.parametrize("pixel_format", ["Mono8", "Mono10", "Mono12", "Mono10p", "Mono12p"])
+def test_grey_formats_give_the_picture_back(plant: Plant, open_camera: OpenCamera, pixel_format: str) -> None:
+    parts = grey_parts()
+    plant.write_parts(parts)
+    camera = started(open_camera, [*TRIGGERED, ("PixelFormat", pixel_format)])
+    for capture, part in zip(pull(plant, camera, 4), parts, strict=True):
+        assert np.array_equal(np.asarray(capture.pixels), part)
+
+
+@pytest.mark.parametrize("pixel_format", ["RGB8", "BGR8", "RGBa8", "YUV422_8", "BayerRG8", "BayerRG10", "BayerRG12"])
+def test_colour_formats_give_the_colour_back(plant: Plant, open_camera: OpenCamera, pixel_format: str) -> None:
+    part = colour_part()
+    plant.write_parts([part])
+    camera = started(open_camera, [*TRIGGERED, ("PixelFormat", pixel_format)])
+    (capture,) = pull(plant, camera, 1)
+    pixels = np.asarray(capture.pixels)
+    assert pixels.shape == part.shape
+    difference = np.abs(pixels.astype(int) - part)[2:-2, 2:-2]
+    assert difference.max() <= (2 if pixel_format == "YUV422_8" else 0)
+
+
+def test_exposure_and_gain_change_the_image(plant: Plant, open_camera: OpenCamera) -> None:
+    plant.write_parts([np.full((24, 32), 40, np.uint8)])
+    camera = started(open_camera, [("TriggerMode", "On"), ("TriggerSource", "Line1"), ("ExposureTime", 10000.0)])
+    assert np.asarray(pull(plant, camera, 1)[0].pixels).mean() == 80
+    camera.close()
+    camera = started(open_camera, [*TRIGGERED, ("Gain", 20.0)])
+    assert np.asarray(pull(plant, camera, 1)[0].pixels).mean() == 255  # ten times 40 is more than white
+
+
+def test_region_of_interest_is_cut_out(plant: Plant, open_camera: OpenCamera) -> None:
+    (part,) = parts = grey_parts(1)
+    plant.write_parts(parts)
+    region = [("OffsetX", 0), ("OffsetY", 0), ("Width", 16), ("Height", 10), ("OffsetX", 8), ("OffsetY", 6)]
+    camera = started(open_camera, [*TRIGGERED, *region])
+    assert np.array_equal(np.asarray(pull(plant, camera, 1)[0].pixels), part[6:16, 8:24])
+
+
+def test_region_in_the_wrong_order_names_the_limits(open_camera: OpenCamera) -> None:
+    with pytest.raises(CameraError, match=r"features\[0\] OffsetX = 8: .*; it takes 0 to 0 in steps of 2"):
+        open_camera([("OffsetX", 8), ("Width", 16)])
+
+
+def test_line_trigger_gives_one_frame_for_each_pulse_and_none_between(plant: Plant, open_camera: OpenCamera) -> None:
+    camera = started(open_camera)
+    assert camera.capture(0.1) is None
+    assert names(pull(plant, camera, 3)) == ["frame 1", "frame 2", "frame 3"]
+    assert camera.capture(0.1) is None
+
+
+def test_encoder_gives_a_frame_every_so_many_counts(plant: Plant, open_camera: OpenCamera) -> None:
+    camera = started(open_camera, [("TriggerMode", "On"), ("TriggerSource", "Encoder0"), ("EncoderDivider", 40)])
+    plant.tell("encoder SIM0001 39")
+    assert camera.capture(0.05) is None
+    plant.tell("encoder SIM0001 81")
+    assert names(take(camera, 2)) == ["frame 1", "frame 2"]
+    plant.tell("encoder SIM0001 1")
+    assert names(take(camera, 1)) == ["frame 3"]
+
+
+def test_free_run_delivers_by_itself(open_camera: OpenCamera) -> None:
+    camera = started(open_camera, [("AcquisitionFrameRate", 200.0)], free_running=True)
+    assert names(take(camera, 5)) == [f"frame {number}" for number in range(1, 6)]
+
+
+SOFTWARE: list[tuple[str, Any]] = [("TriggerMode", "On"), ("TriggerSource", "Software")]
+
+
+def test_software_trigger_gives_a_frame_for_each_trigger_at_its_time(plant: Plant, open_camera: OpenCamera) -> None:
+    camera = started(open_camera, SOFTWARE, software_trigger_rate=50.0)
+    captures = take(camera, 4)
+    assert names(captures) == [f"frame {number}" for number in range(1, 5)]
+    times = [capture.triggered_ns for capture in captures]
+    assert [later - earlier for earlier, later in itertools.pairwise(times)] == [20_000_000] * 3
+
+
+def test_frame_of_a_software_trigger_that_is_lost_is_one_missing_part(plant: Plant, open_camera: OpenCamera) -> None:
+    """Neither the wait for it nor the gap that it leaves in the ids may count it again."""
+    camera = started(open_camera, SOFTWARE, software_trigger_rate=50.0)
+    take(camera, 1)
+    plant.tell("drop SIM0001 1")
+    captures = []
+    while "frame_missing" not in names(captures) or len(captures) < 6:
+        captures += take(camera, 1)
+    ids = [int(name.split()[1]) for name in names(captures) if name != "frame_missing"]
+    assert names(captures).count("frame_missing") == 1
+    assert ids[-1] - 1 == len(captures)  # every id from the second on is one part
+    times = [capture.triggered_ns for capture in captures]
+    assert [later - earlier for earlier, later in itertools.pairwise(times)] == [20_000_000] * (len(times) - 1)
+
+
+def test_frame_that_comes_too_late_is_not_taken_for_the_next_one(
+    plant: Plant, open_camera: OpenCamera, caplog: pytest.LogCaptureFixture
+) -> None:
+    camera = started(open_camera, SOFTWARE, software_trigger_rate=0.8)
+    assert names(take(camera, 1)) == ["frame 1"]
+    plant.tell("slow SIM0001 1100")
+    assert names(take(camera, 1)) == ["frame_missing"]
+    plant.tell("slow SIM0001 0")
+    assert names(take(camera, 1)) == ["frame 3"]
+    assert "frame 2 at" in caplog.text
+    assert "came too late for its trigger" in caplog.text
+
+
+def test_software_trigger_needs_a_camera_that_listens_to_it(open_camera: OpenCamera) -> None:
+    with pytest.raises(CameraError, match="has TriggerMode On and TriggerSource Line1; set TriggerMode to On and"):
+        open_camera(TRIGGERED, software_trigger_rate=5.0)
+
+
+def test_device_time_is_named(plant: Plant, open_camera: OpenCamera) -> None:
+    camera = started(open_camera)
+    times = [int(re.fullmatch(r"frame \d+ at (\d+) ns", one.source)[1]) for one in pull(plant, camera, 3)]  # type: ignore[index]
+    assert times == sorted(set(times))
+
+
+def test_chunks_tell_id_and_time_where_the_buffer_does_not(plant: Plant, open_camera: OpenCamera) -> None:
+    camera = open_camera([*TRIGGERED, ("ChunkModeActive", True)])
+    plant.tell("bufferinfo SIM0001 0")
+    camera.start()
+    before = pull(plant, camera, 2)
+    plant.tell("drop SIM0001 1")
+    after = pull(plant, camera, 2)
+    assert names(before + after) == ["frame 1", "frame 2", "frame_missing", "frame 4"]
+    assert re.fullmatch(r"frame 4 at \d{18,} ns", after[-1].source)
+
+
+def test_without_any_id_frames_are_still_delivered(plant: Plant, open_camera: OpenCamera) -> None:
+    camera = open_camera(TRIGGERED)
+    plant.tell("bufferinfo SIM0001 0")
+    camera.start()
+    assert names(pull(plant, camera, 2)) == ["frame", "frame"]
+
+
+def test_dropped_frames_are_missing_parts(plant: Plant, open_camera: OpenCamera) -> None:
+    camera = started(open_camera)
+    pull(plant, camera, 1)
+    plant.tell("drop SIM0001 2")
+    assert names(pull(plant, camera, 3)) == ["frame_missing", "frame_missing", "frame 4"]
+
+
+def test_incomplete_frames_are_parts_of_their_own(plant: Plant, open_camera: OpenCamera) -> None:
+    camera = started(open_camera)
+    pull(plant, camera, 1)
+    plant.tell("incomplete SIM0001 2")
+    assert names(pull(plant, camera, 4)) == ["frame_incomplete", "frame_incomplete", "frame 4", "frame 5"]
+
+
+def test_frame_that_comes_twice_is_one_part(
+    plant: Plant, open_camera: OpenCamera, caplog: pytest.LogCaptureFixture
+) -> None:
+    camera = started(open_camera)
+    pull(plant, camera, 2)
+    plant.tell("duplicate SIM0001 1")
+    assert names(pull(plant, camera, 3)) == ["frame 3", "frame 4", "frame 5"]
+    assert camera.capture(0.1) is None
+    assert "frame 3 came again, 1 such so far" in caplog.text
+
+
+@pytest.mark.parametrize(("transport", "after"), [("GEV", 1), ("Custom", 0)])
+def test_ids_of_16_bits_wrap_without_a_loss(plant: Plant, open_camera: OpenCamera, transport: str, after: int) -> None:
+    plant.list_cameras(PlantCamera("SIM0001", transport=transport))
+    camera = open_camera(TRIGGERED)
+    plant.tell("id SIM0001 65534")
+    camera.start()
+    assert names(pull(plant, camera, 4)) == ["frame 65534", "frame 65535", f"frame {after}", f"frame {after + 1}"]
+    plant.tell("id SIM0001 65535")
+    pull(plant, camera, 1)
+    plant.tell("drop SIM0001 1")
+    assert names(pull(plant, camera, 2)) == ["frame_missing", f"frame {after + 1}"]
+
+
+def test_line_padding_is_cut_off(plant: Plant, open_camera: OpenCamera) -> None:
+    parts = grey_parts()
+    plant.write_parts(parts)
+    for pixel_format in ("Mono8", "Mono12p"):
+        camera = open_camera([*TRIGGERED, ("PixelFormat", pixel_format)])
+        plant.tell("padding SIM0001 5")
+        camera.start()
+        for capture, part in zip(pull(plant, camera, 2), parts[:2], strict=True):
+            assert np.array_equal(np.asarray(capture.pixels), part)
+        camera.close()
+
+
+def test_short_line_scan_frames_are_cropped(plant: Plant, open_camera: OpenCamera) -> None:
+    parts = grey_parts()
+    plant.write_parts(parts)
+    camera = started(open_camera)
+    plant.tell("short SIM0001 7 1")
+    short, whole = pull(plant, camera, 2)
+    assert np.array_equal(np.asarray(short.pixels), parts[0][:7])
+    assert np.array_equal(np.asarray(whole.pixels), parts[1])
+
+
+def test_slow_frames_come_late_and_complete(plant: Plant, open_camera: OpenCamera) -> None:
+    camera = started(open_camera)
+    plant.tell("slow SIM0001 150")
+    plant.tell("trigger SIM0001 1")
+    assert camera.capture(0.05) is None
+    assert names(take(camera, 1)) == ["frame 1"]
+
+
+def test_frames_that_find_no_buffer_are_missing_parts(plant: Plant, open_camera: OpenCamera) -> None:
+    camera = started(open_camera, buffers=2)
+    pull(plant, camera, 1)
+    plant.tell("trigger SIM0001 6")
+    while plant.state()["parts"] < 7:
+        pass
+    captures = take(camera, 2)
+    plant.tell("trigger SIM0001 1")
+    captures += take(camera, 5)
+    assert names(captures) == ["frame 2", "frame 3", *["frame_missing"] * 4, "frame 8"]
+
+
+def test_stalled_stream_of_a_free_running_camera_is_a_loss(plant: Plant, open_camera: OpenCamera) -> None:
+    camera = started(open_camera, [("AcquisitionFrameRate", 200.0)], free_running=True, lost_after_s=0.3)
+    take(camera, 2)
+    plant.tell("stall SIM0001 60000")
+    lost = next(one for one in iter(lambda: camera.capture(0.1), ...) if one is not None and one.problem)
+    assert lost.problem is Cause.CAMERA_LOST
+    with pytest.raises(CameraError, match=r"camera Simulator-1 SIM0001 is lost: no frame for 0\.\d s"):
+        camera.capture(0.1)
+
+
+def test_camera_whose_exposure_was_changed_is_opened_anew(plant: Plant, open_camera: OpenCamera) -> None:
+    """Somebody turned a knob in the maker's viewer: the threshold holds for the exposure of the calibration only."""
+    camera = started(open_camera, check_features_s=0.1)
+    pull(plant, camera, 1)
+    plant.tell("exposure SIM0001 9000")
+    assert take(camera, 1)[0].problem is Cause.CAMERA_LOST
+    with pytest.raises(CameraError, match=r"lost its settings: ExposureTime is 9000\.0 and was set to 5000\.0"):
+        camera.capture(0.1)
+    camera.close()
+    camera = started(open_camera, check_features_s=0.1)
+    assert [camera.capture(0.1) for _ in range(3)] == [None] * 3
+    assert names(pull(plant, camera, 1)) == ["frame 1"]
+
+
+def test_unplugged_camera_is_found_out_and_found_again(plant: Plant, open_camera: OpenCamera) -> None:
+    camera = started(open_camera, lost_after_s=0.2)
+    pull(plant, camera, 1)
+    plant.unplug()
+    lost = take(camera, 1)[0]
+    assert (lost.problem, lost.source) == (Cause.CAMERA_LOST, "the loss of camera Simulator-1 SIM0001")
+    with pytest.raises(CameraError, match="SIM0001 is lost: its access status is 'no access'"):
+        camera.capture(0.1)
+    camera.close()
+    with pytest.raises(CameraError, match="no camera found"):
+        open_camera(TRIGGERED)
+    plant.plug()
+    camera = started(open_camera)
+    assert names(pull(plant, camera, 1)) == ["frame 1"]
+
+
+def test_another_model_in_its_place_is_refused(plant: Plant, open_camera: OpenCamera, tmp_path: Path) -> None:
+    open_camera(TRIGGERED, tmp_path).close()
+    plant.plug(model="Simulator-2")
+    with pytest.raises(CameraError, match=r"another camera is in its place: .*Simulator-2.*began with .*Simulator-1"):
+        open_camera(TRIGGERED, tmp_path)
+    plant.plug(model="Simulator-1")
+    open_camera(TRIGGERED, tmp_path)
+
+
+def test_list_of_devices_changes(plant: Plant) -> None:
+    plant.list_cameras(
+        PlantCamera("A1", user_id="left"), PlantCamera("A2", model="Big"), PlantCamera("A3", plugged=False)
+    )
+    found = list_cameras((plant.producer,))
+    assert [(one.serial, one.model, one.user_id, one.access) for one in found] == [
+        ("A1", "Simulator-1", "left", "free"),
+        ("A2", "Big", "", "free"),
+    ]
+    plant.plug("A3")
+    plant.unplug("A1")
+    assert [one.serial for one in list_cameras((plant.producer,))] == ["A2", "A3"]
+
+
+def test_user_set_is_loaded_by_a_command(plant: Plant, open_camera: OpenCamera) -> None:
+    """The value of a feature that a command changes must not come from the cache."""
+    camera = open_camera([("Gain", 6.0), ("UserSetSelector", "Default"), ("UserSetLoad", True)])
+    assert camera.node_map.get_node("Gain").value == 0.0
+
+
+def test_older_name_of_a_feature_is_tolerated(open_camera: OpenCamera) -> None:
+    camera = open_camera([("ExposureTimeAbs", 700.0)])
+    assert camera.node_map.get_node("ExposureTime").value == 700.0

@@ -1,0 +1,123 @@
+"""What plants do to cameras, done to a simulated one under a real daemon: every part has its verdict and cause."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ..gentl_simulator.plant import Plant
+from .conftest import Daemon, StartDaemon, wait_for
+
+pytestmark = pytest.mark.process
+
+#: A new camera process must deliver so long after the camera is back: its start, and the longest pause.
+RECOVERY_S = 30.0
+
+
+def causes(daemon: Daemon) -> Counter[str]:
+    return Counter(record["cause"] for record in daemon.records())
+
+
+@pytest.fixture
+def line(start: StartDaemon, plant: Plant) -> Callable[..., Daemon]:
+    """A daemon on the plant's camera, judging already."""
+    generator = np.random.default_rng(4)
+    plant.write_parts(generator.integers(0, 256, (64, 64), np.uint8) for _ in range(8))
+
+    def start_line(features: dict[str, Any], supervision: dict[str, Any] | None = None, **keys: Any) -> Daemon:
+        camera = {
+            "kind": "genicam",
+            "producers": [str(plant.producer)],
+            "serial": "SIM0001",
+            "features": [{"name": name, "value": value} for name, value in features.items()],
+            "lost_after_s": 1.0,
+            **keys,
+        }
+        return start(camera=camera, supervision={"camera_pause_s": 0.5, **(supervision or {})})
+
+    return start_line
+
+
+LINE_TRIGGER = {"TriggerMode": "On", "TriggerSource": "Line1"}
+FREE_RUN = {"AcquisitionFrameRate": 20.0}
+
+
+def pull(daemon: Daemon, plant: Plant, count: int) -> None:
+    """So many pulses of the light barrier, and the verdicts of their parts."""
+    before = len(daemon.records())
+    plant.tell(f"trigger SIM0001 {count}", patience_s=60)
+    daemon.wait_for_verdicts(before + count)
+
+
+def armed(daemon: Daemon, plant: Plant) -> None:
+    wait_for(lambda: plant.state()["grabbing"], "the camera to be started\n" + daemon.errors())
+
+
+def test_dropped_and_incomplete_frames_of_a_triggered_line_are_rejected_with_their_cause(
+    line: Callable[..., Daemon], plant: Plant
+) -> None:
+    daemon = line(LINE_TRIGGER)
+    armed(daemon, plant)
+    pull(daemon, plant, 5)
+    plant.tell("drop SIM0001 3")
+    pull(daemon, plant, 6)
+    plant.tell("incomplete SIM0001 2")
+    pull(daemon, plant, 6)
+    assert daemon.stop() == 0, daemon.errors()
+    counted = daemon.check_ledger()
+    assert len(daemon.records()) == 17
+    assert (counted["frame_missing"], counted["frame_incomplete"]) == (3, 2)
+    assert counted["score_within_threshold"] + counted["score_above_threshold"] == 12
+
+
+def test_stalled_stream_and_crashed_producer_are_found_out_and_a_new_camera_process_goes_on(
+    line: Callable[..., Daemon], plant: Plant
+) -> None:
+    daemon = line(FREE_RUN, free_running=True)
+    daemon.wait_for_verdicts(5)
+    camera = daemon.wait_for_child("camera")
+    plant.tell("stall SIM0001 3600000")
+    wait_for(lambda: causes(daemon)["camera_lost"] == 1, "the loss among the verdicts\n" + daemon.errors())
+    since = time.monotonic()
+    camera = daemon.wait_for_child("camera", other_than=camera)
+    daemon.wait_for_verdicts(len(daemon.records()) + 5)
+    assert time.monotonic() - since < RECOVERY_S
+    plant.crash()
+    since = time.monotonic()
+    daemon.wait_for_child("camera", other_than=camera)
+    daemon.wait_for_verdicts(len(daemon.records()) + 5)
+    assert time.monotonic() - since < RECOVERY_S
+    assert daemon.stop() == 0, daemon.errors()
+    daemon.check_ledger()
+    assert "SIM0001 is lost: no frame for 1." in daemon.errors()
+    assert "camera: process gone (killed by signal 6), starting again" in daemon.errors()
+
+
+def test_unplugged_camera_is_waited_for_and_another_model_is_refused(line: Callable[..., Daemon], plant: Plant) -> None:
+    """It stays away for more tries than the restart budget allows: a cable that is out must not end the daemon."""
+    daemon = line(LINE_TRIGGER, {"restarts": 1})
+    armed(daemon, plant)
+    pull(daemon, plant, 3)
+    plant.unplug()
+    wait_for(lambda: causes(daemon)["camera_lost"] == 1, "the loss among the verdicts\n" + daemon.errors())
+    wait_for(lambda: daemon.errors().count("no camera found") >= 2, "two tries in vain\n" + daemon.errors())
+    plant.plug(model="Simulator-2")
+    wait_for(lambda: "another camera is in its place" in daemon.errors(), "the refusal\n" + daemon.errors())
+    before = len(daemon.records())
+    plant.plug(model="Simulator-1")
+    since = time.monotonic()
+    armed(daemon, plant)
+    assert time.monotonic() - since < RECOVERY_S
+    pull(daemon, plant, 3)
+    assert daemon.stop() == 0, daemon.errors()
+    daemon.check_ledger()
+    assert [record["source"].split(" at ")[0] for record in daemon.records()[before:]] == [
+        "frame 1",
+        "frame 2",
+        "frame 3",
+    ]
