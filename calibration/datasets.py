@@ -72,7 +72,7 @@ def open_dataset(path: Path, *, minimum_good: int = MINIMUM_GOOD_PARTS) -> Datas
 
     Args:
         path: Folder of one category, or of good images.
-        minimum_good: Good training images that there must be.
+        minimum_good: Good training images that there must be; with 0 a folder ``test`` alone will do.
 
     Returns:
         The category with at least `minimum_good` good images in `train`.
@@ -81,8 +81,8 @@ def open_dataset(path: Path, *, minimum_good: int = MINIMUM_GOOD_PARTS) -> Datas
         DataError: The folder is missing, of no known layout, holds several categories, no or too few good
             images, or misses a mask of a class that has masks.
     """
-    if not path.is_dir():
-        what = "is not a folder" if path.exists() else "does not exist"
+    if not os.path.isdir(path):
+        what = "is not a folder" if os.path.lexists(path) else "does not exist"
         raise DataError(f"{path} {what}; give a folder of good images or a category of MVTec AD or VisA")
     root = Path(os.path.abspath(path))  # keeps the name of a linked folder, unlike resolve()
     several = categories(path)
@@ -93,8 +93,8 @@ def open_dataset(path: Path, *, minimum_good: int = MINIMUM_GOOD_PARTS) -> Datas
         )
     if (root / "train" / GOOD_CLASS / "rgb").is_dir():
         dataset = _open_mvtec_3d(root)
-    elif (root / "train" / GOOD_CLASS).is_dir():
-        dataset = _open_mvtec(root)
+    elif (root / "train" / GOOD_CLASS).is_dir() or (minimum_good == 0 and (root / "test").is_dir()):
+        dataset = _open_mvtec(root, minimum_good)
     elif (root / "Data" / "Images" / "Normal").is_dir():
         dataset = _open_visa(root)
     elif any((root / name).is_dir() for name in ("train", "test", "ground_truth")):
@@ -153,7 +153,7 @@ def _open_plain(root: Path) -> Dataset:
     return Dataset(root.name, root, "plain", _good(images))
 
 
-def _open_mvtec(root: Path) -> Dataset:
+def _open_mvtec(root: Path, minimum_good: int) -> Dataset:
     stray = list_images(root / "test")
     if stray:
         raise DataError(
@@ -169,7 +169,9 @@ def _open_mvtec(root: Path) -> Dataset:
         truth = list_images(root / "ground_truth" / folder.name)
         masks = {mask.stem.removesuffix("_mask"): mask for mask in truth}
         test += _bad(images, folder.name, masks)
-    return Dataset(root.name, root, "mvtec", _need_good(root / "train" / GOOD_CLASS), test=tuple(test))
+    good = root / "train" / GOOD_CLASS
+    train = _need_good(good) if minimum_good else _good(list_images(good))
+    return Dataset(root.name, root, "mvtec", train, test=tuple(test))
 
 
 def _open_mvtec_3d(root: Path) -> Dataset:
@@ -224,9 +226,7 @@ def _open_visa_split(root: Path, split: Path) -> Dataset:
                 (train if row["split"] == "train" else test).append(Sample(image))
                 continue
             if row["split"] == "train":
-                raise DataError(
-                    f"{split}, line {rows.line_num}: the defective {image} is in the training split"
-                )
+                raise DataError(f"{split}, line {rows.line_num}: the defective {image} is in the training split")
             mask = root.parent / row["mask"] if row["mask"] else None
             if mask is not None and not mask.is_file():
                 raise DataError(f"{split}, line {rows.line_num}: the mask {mask} does not exist")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -18,7 +19,7 @@ from calibration.images import mask_of, read_image
 from calibration.metrics import Confusion, confusion, f1_max, image_auroc
 from calibration.pixel_metrics import PixelRanking
 from calibration.train import Reporter
-from inspector.domain.errors import DataError, FatalError, PartError
+from inspector.domain.errors import DataError, EngineError, PartError
 from inspector.domain.threshold import Threshold
 from inspector.models.preprocess import Preprocess
 from inspector.models.recipe_network import load_network
@@ -39,8 +40,9 @@ class Figures:
         data: The test data.
         image_auroc: Over all test images.
         f1_max: Best F1 over all thresholds (an oracle).
-        pixel_auroc: Over all pixels at the network's input size; NaN without masks.
-        aupro: At a false-positive rate of 0.3; NaN without masks.
+        map_px: Height and width of the maps, the network's input size, at which the pixel figures are formed.
+        pixel_auroc: Over all pixels; NaN without masks.
+        aupro: Up to a false-positive rate of 0.3; NaN without masks.
         confusion: Pass and fail at the recipe's threshold.
         threshold: The recipe's.
         by_class: For each defect class the number of images and how many are rejected.
@@ -53,6 +55,7 @@ class Figures:
     data: str
     image_auroc: float
     f1_max: float
+    map_px: tuple[int, int]
     pixel_auroc: float
     aupro: float
     confusion: Confusion
@@ -60,6 +63,11 @@ class Figures:
     by_class: dict[str, tuple[int, int]]
     without_mask: int
     milliseconds: float
+
+    @property
+    def false_reject_limit(self) -> float:
+        """Upper limit of the false-reject rate at `CONFIDENCE`; NaN without good parts."""
+        return self.confusion.false_reject_limit(CONFIDENCE) if self.confusion.good else math.nan
 
     def as_record(self) -> dict[str, Any]:
         """Everything as a JSON-ready dict; a figure that can't be formed is null."""
@@ -69,11 +77,12 @@ class Figures:
             "data": self.data,
             "image_auroc": self.image_auroc,
             "f1_max": self.f1_max,
+            "map_px": list(self.map_px),
             "pixel_auroc": self.pixel_auroc,
             "aupro_0.3": self.aupro,
             "confusion": vars(self.confusion),
             "false_reject_rate": self.confusion.false_reject_rate,
-            "false_reject_rate_upper": self.confusion.false_reject_limit(CONFIDENCE) if self.confusion.good else math.nan,
+            "false_reject_rate_upper": self.false_reject_limit,
             "detection_rate": self.confusion.detection_rate,
             "threshold": vars(self.threshold),
             "rejected_by_class": {name: {"images": n, "rejected": r} for name, (n, r) in self.by_class.items()},
@@ -90,12 +99,14 @@ def evaluate_recipe(
 
     Raises:
         DataError: No test images, or images that don't fit the recipe.
+        RecipeError: The recipe's tensors don't fit its manifest.
+        EngineError: There is no such device.
     """
     if threads is not None:
         torch.set_num_threads(threads)
     if device == "cuda" and not torch.cuda.is_available():
-        raise FatalError("PyTorch finds no CUDA device; take --device cpu")
-    dataset = open_dataset(data)
+        raise EngineError("PyTorch finds no CUDA device; take --device cpu")
+    dataset = open_dataset(data, minimum_good=0)
     if not dataset.test:
         raise DataError(f"{data} has no test images; expected folders such as test/good and test/scratch")
     scores, maps, masks, seconds = _run(recipe, dataset.test, device, reporter)
@@ -108,6 +119,7 @@ def evaluate_recipe(
         data=str(data),
         image_auroc=image_auroc(labels, scores),
         f1_max=f1_max(labels, scores).value,
+        map_px=(recipe.manifest.geometry.height_px, recipe.manifest.geometry.width_px),
         pixel_auroc=ranking.auroc() if ranking else math.nan,
         aupro=ranking.aupro() if ranking else math.nan,
         confusion=confusion(labels, scores, threshold),
@@ -156,13 +168,17 @@ def _rejected(
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Writes figures as JSON.
+    """Writes figures as JSON, whole or not at all.
 
     Raises:
         DataError: The file can't be written.
     """
+    scratch = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        scratch.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        scratch.replace(path)
     except OSError as error:
-        raise DataError(f"{path}: can't be written: {error.strerror}") from error
+        with contextlib.suppress(OSError):
+            scratch.unlink()
+        raise DataError(f"{path} can't be written: {error.strerror}; choose another file with --json") from error

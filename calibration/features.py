@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,22 +45,16 @@ class LevelFeatures:
         size_px: Height and width of the feature map.
         channels: c_S and c_T.
         folder: Where to spill; None keeps the features in memory.
-        name: Stem of the spill files.
+
+    Raises:
+        OSError: The disk has not enough space for the spill files.
     """
 
-    def __init__(
-        self, images: int, size_px: tuple[int, int], channels: tuple[int, int], folder: Path | None, name: str
-    ) -> None:
+    def __init__(self, images: int, size_px: tuple[int, int], channels: tuple[int, int], folder: Path | None) -> None:
         self.size_px = size_px
         self.locations = size_px[0] * size_px[1]
-        self._arrays: list[NDArray[np.float16]] = []
-        for side, width in zip(("source", "target"), channels, strict=True):
-            shape = (images, self.locations, width)
-            if folder is None:
-                self._arrays.append(np.empty(shape, np.float16))
-            else:
-                path = folder / f"{name}.{side}.npy"
-                self._arrays.append(np.lib.format.open_memmap(path, "w+", np.float16, shape))
+        shapes = [(images, self.locations, width) for width in channels]
+        self._arrays = [np.empty(shape, np.float16) if folder is None else _spilled(shape, folder) for shape in shapes]
 
     def put(self, first: int, source: Tensor, target: Tensor) -> None:
         """Stores the features of consecutive images, (B, c, h, w) each."""
@@ -69,26 +64,44 @@ class LevelFeatures:
 
     def rows(self, images: NDArray[np.int64], locations: NDArray[np.int64], device: torch.device) -> Rows:
         """Features at pairs of image and location, both int64 of shape (count,)."""
-        out = []
-        for array in self._arrays:
-            gathered = torch.from_numpy(np.ascontiguousarray(array[images, locations]))
-            out.append(gathered.to(device, torch.float32).t()[None, :, :, None].contiguous())
-        return Rows(out[0], out[1], torch.from_numpy(locations).to(device))
+        source, target = (_as_batch(array[images, locations], device) for array in self._arrays)
+        return Rows(source, target, torch.from_numpy(locations).to(device))
+
+    def whole(self, images: NDArray[np.int64], device: torch.device) -> Rows:
+        """Features at all locations of the given images, int64 of shape (count,)."""
+        source, target = (_as_batch(array[images].reshape(-1, array.shape[2]), device) for array in self._arrays)
+        locations = np.tile(np.arange(self.locations, dtype=np.int64), len(images))
+        return Rows(source, target, torch.from_numpy(locations).to(device))
+
+
+def _as_batch(rows: NDArray[np.float16], device: torch.device) -> Tensor:
+    """(count, channels) as (1, channels, count, 1), float32, channels last as 1x1 convolutions like it."""
+    return torch.from_numpy(rows).to(device, torch.float32).t()[None, :, :, None]
+
+
+def _spilled(shape: tuple[int, ...], folder: Path) -> NDArray[np.float16]:
+    """An array in a file that has no name any more, so that nothing is left however the process ends."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        # Without reserved space a full disk would kill the process at a write to the mapped memory.
+        os.posix_fallocate(file.fileno(), 0, 2 * math.prod(shape))
+        return np.memmap(file, np.float16, "r+", shape=shape)
 
 
 class FeatureCache:
-    """Features of all hierarchies in use; the spill folder goes with `close`."""
+    """Features of all hierarchies in use.
 
-    def __init__(self, levels: list[LevelFeatures], images: int, folder: tempfile.TemporaryDirectory[str] | None):
+    Args:
+        levels: One for each hierarchy.
+        spilled: Whether they lie in files.
+    """
+
+    def __init__(self, levels: list[LevelFeatures], spilled: bool) -> None:
         self.levels = levels
-        self.images = images
-        self._folder = folder
+        self.spilled = spilled
 
     def close(self) -> None:
-        """Removes what was spilled."""
+        """Gives memory and disk back."""
         self.levels.clear()
-        if self._folder is not None:
-            self._folder.cleanup()
 
     def __enter__(self) -> FeatureCache:
         return self
@@ -120,54 +133,48 @@ def compute_features(
         features: The frozen backbones.
         preprocess: From file pixels to network input.
         device: Where the backbones run.
-        memory_bytes: Largest size kept in memory; beyond it the features go to files.
+        memory_bytes: Largest size kept in memory; beyond it the features go to files without a name.
         batch: Images at once.
         scratch: Folder for the spill files; default the system's temporary folder.
         progress: Told how many images are done.
 
     Raises:
-        DataError: An image can't be read, or the spill folder is full.
+        DataError: There are no images, one can't be read, or memory or disk can't hold the features.
     """
     cache: FeatureCache | None = None
-    try:
-        for first in range(0, len(paths), batch):
-            images = load_batch(paths[first : first + batch], preprocess, device)
-            with torch.inference_mode():
-                pairs = features(images)
-            if cache is None:
-                cache = _allocate(len(paths), pairs, features.levels, memory_bytes, scratch)
-            for level, (source, target) in zip(cache.levels, pairs, strict=True):
-                level.put(first, source, target)
-            progress(min(first + batch, len(paths)))
-    except OSError as error:
-        if cache is not None:
-            cache.close()
-        raise DataError(f"can't keep the features of {len(paths)} images: {error}; free space or use --scratch") from error
-    except BaseException:
-        if cache is not None:
-            cache.close()
-        raise
+    for first in range(0, len(paths), batch):
+        images = load_batch(paths[first : first + batch], preprocess, device)
+        with torch.inference_mode():
+            pairs = features(images)
+        if cache is None:
+            cache = _allocate(len(paths), pairs, memory_bytes, scratch)
+        for level, (source, target) in zip(cache.levels, pairs, strict=True):
+            level.put(first, source, target)
+        progress(min(first + batch, len(paths)))
     if cache is None:
         raise DataError("there are no images to compute features of")
     return cache
 
 
 def _allocate(
-    images: int,
-    pairs: Iterable[tuple[Tensor, Tensor]],
-    levels: Sequence[int],
-    memory_bytes: int,
-    scratch: Path | None,
+    images: int, pairs: Sequence[tuple[Tensor, Tensor]], memory_bytes: int, scratch: Path | None
 ) -> FeatureCache:
-    shapes = [(tuple(source.shape), tuple(target.shape)) for source, target in pairs]
-    size_bytes = 2 * images * sum(math.prod(s[1:]) + math.prod(t[1:]) for s, t in shapes)
-    folder = None
-    if size_bytes > memory_bytes:
-        folder = tempfile.TemporaryDirectory(prefix="calibration-", dir=scratch)
-    allocated = [
-        LevelFeatures(
-            images, (s[2], s[3]), (s[1], t[1]), Path(folder.name) if folder else None, f"level{level}"
+    shapes = [(tuple(source.shape[1:]), tuple(target.shape[1:])) for source, target in pairs]
+    size_bytes = 2 * images * sum(math.prod(source) + math.prod(target) for source, target in shapes)
+    spilled = size_bytes > memory_bytes
+    folder = scratch or Path(tempfile.gettempdir())
+    try:
+        levels = [
+            LevelFeatures(images, (source[1], source[2]), (source[0], target[0]), folder if spilled else None)
+            for source, target in shapes
+        ]
+    except (OSError, MemoryError) as error:
+        need = f"the features of {images} images take {size_bytes / 2**30:.1f} GiB"
+        reason = getattr(error, "strerror", None) or "not enough memory"
+        where, remedy = (
+            (folder, "free space there or name another folder with --scratch")
+            if spilled
+            else ("memory", "take a smaller --memory-gib, so that they go to files")
         )
-        for level, (s, t) in zip(levels, shapes, strict=True)
-    ]
-    return FeatureCache(allocated, images, folder)
+        raise DataError(f"{need}, and {where} can't hold them ({reason}); {remedy}") from error
+    return FeatureCache(levels, spilled)

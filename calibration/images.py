@@ -190,6 +190,8 @@ def survey(samples: Iterable[Sample]) -> Survey:
             duplicates.append((first[digest], sample.path))
         else:
             first[digest] = sample.path
+    if len(unreadable) == 1:
+        raise DataError(f"{unreadable[0]}; replace or remove it")
     if unreadable:
         more = f"\n  and {len(unreadable) - _NAMED} more" if len(unreadable) > _NAMED else ""
         listed = "\n  ".join(unreadable[:_NAMED])

@@ -8,9 +8,7 @@ import numpy as np
 
 from inspector.domain.errors import DataError
 
-#: Below so many good parts the threshold rests on out-of-fold scores: a hold-out would promise too little.
-FEW_PARTS = 500
-#: Folds used then.
+#: Folds where a hold-out would be too small to promise what is asked for.
 FOLDS = 5
 #: Fewest good parts that a calibration accepts.
 FEWEST = 10
@@ -49,33 +47,39 @@ class Split:
         return len(self.rounds) == 1
 
 
-def split_parts(parts: int, *, folds: int | None, calibration_share: float, seed: int) -> Split:
+def split_parts(parts: int, *, folds: int | None, calibration_share: float, needed: int, seed: int) -> Split:
     """Splits good parts at random.
 
     Args:
         parts: Number of good parts.
-        folds: 0 for a hold-out, 2 and more for cross-fitting; None chooses by the number of parts.
+        folds: 0 for a hold-out, 2 and more for cross-fitting. None takes the hold-out, whose promise is a theorem, as
+            soon as it has `needed` parts for the threshold, and 5 folds below, where every part counts twice.
         calibration_share: Share of the parts that set the threshold with a hold-out.
+        needed: Scores that the threshold needs to promise the target, see `calibration.threshold.parts_needed`.
         seed: Seed of the shuffle.
 
     Raises:
         DataError: Too few parts, or a number of folds that can't be.
 
-    >>> split = split_parts(20, folds=3, calibration_share=0.4, seed=0)
+    >>> split = split_parts(20, folds=3, calibration_share=0.4, needed=598, seed=0)
     >>> len(split.rounds), len(split.final), len(split.validation)
     (3, 18, 2)
     """
     if parts < FEWEST:
         raise DataError(f"{parts} good parts are too few to calibrate on; take at least {FEWEST}, better 60 and more")
+    if not 0 < calibration_share < 1:
+        raise DataError(f"the share of the parts for the threshold lies between 0 and 1, not at {calibration_share:g}")
     if folds is None:
-        folds = FOLDS if parts < FEW_PARTS else 0
+        folds = 0 if threshold_parts(parts, 0, calibration_share) >= needed else FOLDS
     order = np.random.default_rng(seed).permutation(parts).tolist()
-    reserved = max(2, parts // 10)
+    reserved = _reserved(parts)
     validation, rest = order[:reserved], order[reserved:]
     if folds == 0:
-        count = round(len(rest) * calibration_share)
+        count = threshold_parts(parts, 0, calibration_share)
         if not 2 <= count <= len(rest) - 2:
-            raise DataError(f"a calibration share of {calibration_share:g} leaves no parts for the mapping or the threshold")
+            raise DataError(
+                f"a calibration share of {calibration_share:g} leaves no parts for the mapping or the threshold"
+            )
         only = Round(tuple(rest[count:]), tuple(rest[:count]))
         return Split((only,), only.train, tuple(validation))
     if not 2 <= folds <= len(rest):
@@ -86,3 +90,35 @@ def split_parts(parts: int, *, folds: int | None, calibration_share: float, seed
         held = set(scored)
         rounds.append(Round(tuple(part for part in rest if part not in held), tuple(scored)))
     return Split(tuple(rounds), tuple(rest), tuple(validation))
+
+
+def threshold_parts(parts: int, folds: int, calibration_share: float) -> int:
+    """How many of the good parts set the threshold.
+
+    >>> threshold_parts(320, 5, 0.4), threshold_parts(320, 0, 0.4)
+    (288, 115)
+    """
+    rest = parts - _reserved(parts)
+    return rest if folds else round(rest * calibration_share)
+
+
+def parts_for(needed: int, folds: int, calibration_share: float) -> int:
+    """The fewest good parts in all of which so many set the threshold.
+
+    >>> parts_for(598, 5, 0.4), parts_for(598, 0, 0.4)
+    (664, 1659)
+    """
+    low, high = 0, max(1, needed)
+    while threshold_parts(high, folds, calibration_share) < needed:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if threshold_parts(middle, folds, calibration_share) < needed:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _reserved(parts: int) -> int:
+    return max(2, parts // 10)

@@ -200,9 +200,7 @@ def upper_rate(false_rejects: int, parts: int, confidence: float) -> float:
     return float(special.betaincinv(false_rejects + 1, parts - false_rejects, confidence))
 
 
-def extrapolated_limit(
-    scores: ArrayLike, target: float, *, seed: int = 0, resamples: int = _RESAMPLES
-) -> float:
+def extrapolated_limit(scores: ArrayLike, target: float, *, seed: int = 0, resamples: int = _RESAMPLES) -> float:
     """Upper 95 % bootstrap limit of the (1 - target) quantile, from a generalised Pareto tail.
 
     The tail starts at the (k + 1)-th largest score, k = max(10, 10 % of the parts); its excesses y follow

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from calibration.features import FeatureCache, LevelFeatures, Rows
+from calibration.features import FeatureCache, Rows
+from calibration.last_layer import codes_at, solve_last_layers, start_from_mean
 from calibration.schedule import Schedule
-from inspector.models.feature_mapping import HierarchyMapping, mapping_loss
+from inspector.domain.errors import DataError
+from inspector.models.feature_mapping import mapping_loss
 from inspector.models.network import MappingPyramid
+
+#: Images at once where residuals are measured, that of the published training.
+_RESIDUAL_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Training:
     def __init__(
         self, mapping: MappingPyramid, cache: FeatureCache, images: Sequence[int], schedule: Schedule, seed: int
     ) -> None:
-        self.mapping = mapping.train()
+        self.mapping = mapping
         self.schedule = schedule
         self.total = schedule.total_steps(len(images))
         self.done = 0
@@ -56,6 +60,8 @@ class Training:
         self._images = np.asarray(images, np.int64)
         self._seed = seed
         self._device = next(mapping.parameters()).device
+        if schedule.closed_form:
+            start_from_mean(mapping, cache, images, seed)
         self._optimisers = [
             torch.optim.Adam(hierarchy.parameters(), lr=1e-3, weight_decay=schedule.weight_decay)
             for hierarchy in mapping.hierarchies
@@ -66,6 +72,8 @@ class Training:
         while self.done < self.total:
             self.step()
             report(self.progress())
+        if self.schedule.closed_form:
+            solve_last_layers(self.mapping, self._cache, self._images.tolist(), self._seed)
         self.mapping.eval()
 
     def progress(self) -> Step:
@@ -73,7 +81,8 @@ class Training:
         return Step(self.done, self.total, tuple(self.losses))
 
     def step(self) -> None:
-        """One step of every hierarchy."""
+        """One step of every hierarchy, with batch statistics whatever mode the mapping was put in between."""
+        self.mapping.train()
         for index, optimiser in enumerate(self._optimisers):
             level = self.mapping.shape.levels[index]
             rows = self._draw(index, level)
@@ -85,6 +94,11 @@ class Training:
                 nn.utils.clip_grad_norm_(self.mapping.hierarchies[index].parameters(), self.schedule.clip)
             optimiser.step()
             value = float(loss.detach())
+            if not math.isfinite(value):
+                raise DataError(
+                    f"the training of level {level} diverged at step {self.done + 1} of {self.total}; take another "
+                    "--schedule or --seed"
+                )
             former = self.losses[index]
             self.losses[index] = value if math.isnan(former) else 0.95 * former + 0.05 * value
         self.done += 1
@@ -100,7 +114,7 @@ class Training:
         per_epoch = math.ceil(len(self._images) / batch)
         epoch, position = divmod(self.done, per_epoch)
         order = np.random.default_rng((self._seed, epoch)).permutation(self._images)
-        return whole_maps(features, order[position * batch : (position + 1) * batch], self._device)
+        return features.whole(order[position * batch : (position + 1) * batch], self._device)
 
     def state(self) -> dict[str, Tensor]:
         """Everything needed to resume, as tensors for safetensors."""
@@ -130,55 +144,30 @@ class Training:
             optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
-def whole_maps(features: LevelFeatures, images: NDArray[np.int64], device: torch.device) -> Rows:
-    """All locations of the given images as rows."""
-    locations = np.tile(np.arange(features.locations, dtype=np.int64), len(images))
-    return features.rows(np.repeat(images, features.locations), locations, device)
-
-
 def hierarchy_loss(mapping: MappingPyramid, index: int, rows: Rows) -> Tensor:
     """The loss of one hierarchy on rows (`inspector.models.feature_mapping.mapping_loss`)."""
-    hierarchy = mapping.hierarchies[index]
-    assert isinstance(hierarchy, HierarchyMapping)
-    codes = [
-        None if code is None else code.flatten(2)[:, :, rows.locations, None] for code in mapping.codes(index)
-    ]
-    mapped_source, mapped_target = hierarchy(rows.source, rows.target, codes[0], codes[1])
+    mapped_source, mapped_target = mapping.hierarchies[index](rows.source, rows.target, *codes_at(mapping, index, rows))
     return mapping_loss(rows.source, rows.target, mapped_source, mapped_target)
 
 
 def residuals(
-    mapping: MappingPyramid,
-    cache: FeatureCache,
-    images: Sequence[int],
-    *,
-    train_mode: bool = False,
-    limit: int = 64,
+    mapping: MappingPyramid, cache: FeatureCache, images: Sequence[int], *, train_mode: bool = False
 ) -> tuple[float, ...]:
-    """Mean loss of each hierarchy over at most `limit` images.
+    """Mean loss of each hierarchy over images.
 
     Args:
         mapping: The pyramid; left in the mode asked for. In train mode its running statistics move.
         cache: Features of all images.
         images: Indices of the images.
-        train_mode: Use the batch's statistics, as the optimiser did. A residual that is sound so, and not in
-            eval mode, is the batch-norm mismatch behind the broken checkpoints of the published schedule.
-        limit: Images looked at.
+        train_mode: Use the batch's statistics, as the optimiser did.
     """
     mapping.train(train_mode)
     device = next(mapping.parameters()).device
-    chosen = np.asarray(list(images)[:limit], np.int64)
+    chosen = np.asarray(images, np.int64)
+    parts = np.array_split(chosen, math.ceil(len(chosen) / _RESIDUAL_BATCH))
     out = []
     with torch.inference_mode():
         for index, features in enumerate(cache.levels):
-            losses = [
-                float(hierarchy_loss(mapping, index, whole_maps(features, part, device)))
-                for part in _chunks(chosen, 8)
-            ]
-            out.append(float(np.mean(losses)))
+            losses = [float(hierarchy_loss(mapping, index, features.whole(part, device))) for part in parts]
+            out.append(float(np.average(losses, weights=[len(part) for part in parts])))
     return tuple(out)
-
-
-def _chunks(values: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
-    for first in range(0, len(values), size):
-        yield values[first : first + size]

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
 import inspector
+from calibration.cli.refining import refine, synthesise
+from calibration.schedule import SCHEDULES
 from inspector.domain.errors import FatalError
 
 log = logging.getLogger("calibrate")
 
 
-class _Numbers(click.ParamType):
+if TYPE_CHECKING:
+    _NumbersType = click.ParamType[tuple[int, ...]]
+else:  # not generic before click 8.2
+    _NumbersType = click.ParamType
+
+
+class _Numbers(_NumbersType):
     """Whole numbers separated by commas."""
 
     name = "N,N,..."
@@ -30,7 +39,22 @@ class _Numbers(click.ParamType):
             self.fail(f"{value!r} is not a list of whole numbers such as 1,2,3", param, ctx)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Ends with one line and 130 after Ctrl-C, where click would print an empty line before."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            log.warning("%s", str(stop) or "stopped")
+            raise _Stopped from stop
+
+
+class _Stopped(Exception):  # noqa: N818  not an error
+    """Ctrl-C, already told of."""
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(inspector.__version__, prog_name="calibrate")
 def cli() -> None:
     """Makes recipes from good parts, and measures them."""
@@ -49,37 +73,41 @@ def cli() -> None:
 @click.option("--levels", type=_Numbers(), default="1,2,3", show_default=True, help="Hierarchies in use.")
 @click.option("--latents", type=_Numbers(), help="Latent width for each level.")
 @click.option("--position", type=click.Choice(["none", "add", "concat"]), default="none", show_default=True)
-@click.option("--schedule", default="fast", show_default=True, help="fast, stable or published.")
+@click.option("--schedule", default="fast", show_default=True, help=f"One of {', '.join(SCHEDULES)}.")
 @click.option("--false-rejects", "target_rate", type=float, default=0.005, show_default=True, help="Target rate.")
 @click.option("--confidence", type=float, default=0.95, show_default=True, help="Confidence of the promise.")
-@click.option("--folds", type=int, help="0 holds parts out; default 5 below 500 good parts, else 0.")
+@click.option("--folds", type=int, help="0 holds parts out. Default: 0 where that promises the target, else 5.")
 @click.option("--calibration-share", type=float, default=0.4, show_default=True, help="Share held out with --folds 0.")
 @click.option("--residual-limit", type=float, default=1.5, show_default=True, help="Soundness bound.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Default: cuda if there is one, else cpu.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads on the CPU.")
-@click.option("--memory-gib", type=float, default=4.0, show_default=True, help="Features beyond it go to --scratch.")
-@click.option("--scratch", type=click.Path(path_type=Path), help="Folder for features that don't fit in memory.")
+@click.option(
+    "--memory-gib",
+    type=click.FloatRange(min=0),
+    help="Features beyond it go to --scratch. Default: 4, at most half of what is free.",
+)
+@click.option(
+    "--scratch", type=click.Path(path_type=Path), help="Folder for features beyond --memory-gib. Default: the system's."
+)
 def train(data: Path, recipe: Path, **options: Any) -> None:
     """Make a recipe from the good images in DATA (a folder, or a category in MVTec AD's layout).
 
     Ctrl-C keeps the state; the same command goes on where it stopped.
     """
-    from calibration.cli.progress import ConsoleReporter
     from calibration.cli.planning import make_plan
+    from calibration.cli.progress import ConsoleReporter
     from calibration.cli.tables import recipe_summary
     from calibration.train import calibrate
 
-    console = Console(stderr=True)
     plan, remark = make_plan(data, recipe, options)
-    with ConsoleReporter(console) as reporter:
+    with ConsoleReporter(Console(stderr=True)) as reporter:
         if remark:
             reporter.say(remark)
         try:
             made = calibrate(plan, reporter)
         except KeyboardInterrupt:
-            reporter.say("stopped; run the same command again to go on from here")
-            raise
+            raise KeyboardInterrupt("stopped; the same command goes on from here") from None
     click.echo(recipe_summary(made))
 
 
@@ -98,9 +126,9 @@ def evaluate(recipe: Path, data: Path, json_path: Path | None, device: str, thre
 
     with ConsoleReporter(Console(stderr=True)) as reporter:
         figures = evaluate_recipe(load_recipe(recipe), data, device=device, threads=threads, reporter=reporter)
+    click.echo(evaluation_summary(figures))
     if json_path is not None:
         write_json(json_path, figures.as_record())
-    click.echo(evaluation_summary(figures))
 
 
 @cli.command()
@@ -120,11 +148,15 @@ def show(recipe: Path, as_json: bool) -> None:
 @click.argument("sheet", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 def sheet(recipe: Path, sheet: Path, images: tuple[Path, ...]) -> None:
-    """Write SHEET (PNG): each of IMAGES beside its anomaly map."""
+    """Write SHEET (PNG): each of IMAGES beside its anomaly map, with its score in units of the threshold."""
     from calibration.contact_sheet import write_sheet
     from inspector.recipe.store import load_recipe
 
     write_sheet(load_recipe(recipe), images, sheet)
+
+
+cli.add_command(synthesise)
+cli.add_command(refine)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -136,15 +168,17 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         Exit code: 0, or that of the error (`inspector.domain.errors`), 2 for wrong arguments, 130 after Ctrl-C.
     """
+    # Before torch is imported: threads that wait by spinning are ten times slower beside any other load, such as a
+    # running line.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
-        cli.main(args=argv, prog_name="calibrate", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
+        # Without its standalone mode click returns the code of --help and the like instead of exiting with it.
+        result = cli.main(args=argv, prog_name="calibrate", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (_Stopped, click.exceptions.Abort, KeyboardInterrupt):
         return 130
     except FatalError as error:
         for line in str(error).splitlines():
@@ -153,6 +187,4 @@ def main(argv: list[str] | None = None) -> int:
     except Exception:
         log.exception("defect of the program")
         return 70
-    return 0
-
-
+    return result if isinstance(result, int) else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ import torch
 from calibration.plan import Plan, default_pair
 from calibration.schedule import schedule_named
 from inspector.domain.errors import DataError
+from inspector.models.bundled import bundled_names
+
+#: Features that stay in memory where there is plenty of it.
+_MEMORY_BYTES = 4 << 30
 
 
 def make_plan(data: Path, recipe: Path, options: dict[str, Any]) -> tuple[Plan, str]:
@@ -22,16 +27,14 @@ def make_plan(data: Path, recipe: Path, options: dict[str, Any]) -> tuple[Plan, 
     device = options["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
     weights = options["weights"]
     if weights is None:
-        named = options["source"] or options["target"] or options["weights_dir"]
-        weights = "imagenet" if device == "cuda" or named else "bundled"
-        remarks.append(f"weights: {weights} ({_reason(device, bool(named))}; choose with --weights)")
+        chosen = {options["source"], options["target"]} - {None}
+        named = bool(options["weights_dir"] or chosen - set(bundled_names()))
+        weights = "imagenet" if named or (device == "cuda" and not chosen) else "bundled"
+        remarks.append(f"weights: {weights} ({_reason(device, named or bool(chosen))}; choose with --weights)")
     pair = default_pair(weights)
     size = options["size"]
     if len(size) not in (1, 2):
         raise DataError("--size takes SIDE or HEIGHT,WIDTH")
-    for rate in ("target_rate", "confidence"):
-        if not 0 < options[rate] < 1:
-            raise DataError(f"--{rate.replace('target_rate', 'false-rejects')} must lie between 0 and 1")
     plan = Plan(
         data=data,
         recipe=recipe,
@@ -54,10 +57,20 @@ def make_plan(data: Path, recipe: Path, options: dict[str, Any]) -> tuple[Plan, 
         seed=options["seed"],
         device=device,
         threads=options["threads"],
-        memory_bytes=round(options["memory_gib"] * 2**30),
+        memory_bytes=_memory_bytes(options["memory_gib"]),
         scratch=options["scratch"],
     )
     return plan, "; ".join(remarks)
+
+
+def _memory_bytes(gib: float | None) -> int:
+    if gib is not None:
+        return round(gib * 2**30)
+    try:
+        available = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    except OSError:  # not every system has it
+        available = None
+    return min(_MEMORY_BYTES, int(available[1]) * 1024 // 2) if available else _MEMORY_BYTES
 
 
 def _reason(device: str, named: bool) -> str:

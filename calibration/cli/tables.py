@@ -75,16 +75,20 @@ def _number(value: float) -> str:
 def evaluation_summary(figures: Figures) -> str:
     """The figures of an evaluation."""
     confusion = figures.confusion
-    limit = confusion.false_reject_limit(CONFIDENCE) if confusion.good else math.nan
+    height, width = figures.map_px
+    masks = f"at {width}x{height} px"
+    if figures.without_mask:
+        masks += f", without {figures.without_mask} defective images that have no mask"
     rows = [
         ("image AUROC", _number(figures.image_auroc)),
-        ("pixel AUROC", _number(figures.pixel_auroc)),
+        ("pixel AUROC", f"{_number(figures.pixel_auroc)} ({masks})"),
         ("AUPRO (FPR 0.3)", _number(figures.aupro)),
         ("F1-max", f"{_number(figures.f1_max)} (best possible threshold, chosen with the labels)"),
         (
             "good parts",
             f"{confusion.good}: {confusion.good_pass} pass, {confusion.good_fail} fail; false-reject rate "
-            f"{_rate(confusion.false_reject_rate)} (at most {_rate(limit)} with {CONFIDENCE:.0%} confidence)",
+            f"{_rate(confusion.false_reject_rate)} "
+            f"(at most {_rate(figures.false_reject_limit)} with {CONFIDENCE:.0%} confidence)",
         ),
         (
             "defective parts",

@@ -13,6 +13,7 @@ import torch
 
 from calibration.pretraining.probe import imagenet_pair, probe, random_pair, shipped_pair, trained_pair
 from calibration.pretraining.training import Recipe, export, train
+from calibration.schedule import schedule_named
 from inspector.domain.errors import FatalError
 
 
@@ -38,8 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     probing.add_argument("--data", type=Path, help="real images in the layout of MVTec AD")
     probing.add_argument("--imagenet", type=Path, help="folder of squeezenet1_1- and mobilenet_v2-imagenet.safetensors")
     probing.add_argument("--surfaces", type=int, default=4, help="generated surfaces (default: 4)")
-    probing.add_argument("--steps", type=int, default=400, help="steps of the MB-PFM calibration (default: 400)")
-    probing.add_argument("--latent", type=int, nargs=3, default=(50, 100, 200), help="default: 50 100 200")
+    probing.add_argument("--latents", type=int, nargs=3, default=(24, 48, 96), help="default: 24 48 96")
+    probing.add_argument("--schedule", default="fast", help="of the MB-PFM calibration (default: fast)")
     probing.add_argument("--seed", type=int, default=0, help="of the calibration and the random pair (default: 0)")
     return parser
 
@@ -60,9 +61,12 @@ def _run(options: argparse.Namespace) -> None:
             pair = imagenet_pair(options.imagenet)
         else:
             pair = trained_pair(Path(options.pair))
-        latent = tuple(options.latent)
-        measured = probe(pair, options.data, options.surfaces, options.steps, latent, options.seed)
-        row = {"pair": options.pair, "steps": options.steps, "latent": latent, "seed": options.seed}
+        latents = tuple(options.latents)
+        schedule = schedule_named(options.schedule)
+        measured = probe(
+            pair, options.data, surfaces=options.surfaces, latents=latents, schedule=schedule, seed=options.seed
+        )
+        row = {"pair": options.pair, "schedule": options.schedule, "latents": latents, "seed": options.seed}
         print(json.dumps(row | {name: round(value, 4) for name, value in measured.items()}))
 
 

@@ -60,9 +60,7 @@ def lines(count: int, side: int, wiggle: Tensor, generator: torch.Generator, dev
     return distance
 
 
-def damage(
-    surfaces: Tensor, foreign: Tensor, displaced: Tensor, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def damage(surfaces: Tensor, foreign: Tensor, displaced: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Paints one random defect into each surface.
 
     Args:

@@ -169,7 +169,9 @@ def leaves(u: Tensor, side: int, generator: torch.Generator) -> Tensor:
 def fractal(u: Tensor, side: int, generator: torch.Generator) -> Tensor:
     """Attractor of a random iterated function system, drawn by the chaos game, tiled by periodic wrapping."""
     count, points, maps = u.shape[0], 4000, 3
-    rotation = 2 * math.pi * u[:, :maps, None] + 0.05 * torch.randn(count, maps, 1, generator=generator, device=u.device)
+    rotation = 2 * math.pi * u[:, :maps, None] + 0.05 * torch.randn(
+        count, maps, 1, generator=generator, device=u.device
+    )
     scale = 0.35 + 0.45 * u[:, maps : 2 * maps, None]
     shift_x, shift_y = 2 * u[:, 6:9] - 1, 2 * u[:, 9:12] - 1
     cos, sin = (rotation.cos() * scale)[..., 0], (rotation.sin() * scale)[..., 0]

@@ -7,7 +7,7 @@ names: choose between recipes and checkpoints by half "a", report half "b".
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,21 +18,18 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from calibration.features import FeatureCache, LevelFeatures
 from calibration.pretraining.camera import blur, normalise
 from calibration.pretraining.defects import damage
 from calibration.pretraining.programs import make_programs, render
 from calibration.pretraining.training import backbone_weights
+from calibration.schedule import Schedule, schedule_named
+from calibration.training import Training
 from inspector.domain.errors import DataError
 from inspector.models.backbones import TORCHVISION_BACKBONES, freeze, torchvision_model
 from inspector.models.bundled import build_bundled, bundled_names, load_bundled
-from inspector.models.feature_mapping import (
-    HierarchyMapping,
-    fuse,
-    image_score,
-    mapping_loss,
-    score_map,
-    unit_norm,
-)
+from inspector.models.feature_mapping import unit_norm
+from inspector.models.network import FeaturePair, build_network
 
 Pair = tuple[nn.Module, nn.Module]
 
@@ -121,7 +118,7 @@ def generated_surface(program: int, seed: int, side_px: int = 192, count: int = 
     device = torch.device("cpu")
     generator = torch.Generator().manual_seed(seed + program)
     chosen = make_programs(program + 1, seed).take(torch.full((3 * count,), program))
-    surfaces = torch.cat([render(chosen.take(i), side_px, generator) for i in torch.arange(3 * count).split(8)])
+    surfaces = torch.cat([render(chosen.take(i), side_px, generator) for i in torch.arange(3 * count).view(-1, 8)])
     foreign = render(make_programs(count, seed + 1), side_px, generator)
     bad, labels = damage(surfaces[-count:], foreign, surfaces[-count:].flip(2), generator)
     seen = labels.flatten(1).any(dim=1)
@@ -132,16 +129,7 @@ def generated_surface(program: int, seed: int, side_px: int = 192, count: int = 
     images = normalise(exposed)
     defective = torch.zeros(len(images) - count, dtype=torch.bool)
     defective[count:] = True
-    return ProbeSet(
-        f"generated-{program}", images[:count], images[count:], defective, torch.ones_like(defective)
-    )
-
-
-@torch.no_grad()
-def features(backbone: nn.Module, images: Tensor) -> list[Tensor]:
-    """Unit-norm feature maps of the three hierarchies, half precision."""
-    maps = [backbone(chunk) for chunk in images.split(_CHUNK)]
-    return [torch.cat([unit_norm(m[level]).half() for m in maps]) for level in range(3)]
+    return ProbeSet(f"generated-{program}", images[:count], images[count:], defective, torch.ones_like(defective))
 
 
 @torch.no_grad()
@@ -154,73 +142,55 @@ def nearest_neighbour(backbone: nn.Module, data: ProbeSet, seed: int = 0) -> Ten
 
     def patches(images: Tensor) -> Tensor:
         maps = [unit_norm(m) for m in backbone(images)]
-        size = maps[1].shape[-2:]
+        size = int(maps[1].shape[-2]), int(maps[1].shape[-1])
         third = F.interpolate(maps[2], size=size, mode="bilinear", align_corners=False)
         joined = torch.cat([F.adaptive_avg_pool2d(maps[0], size), maps[1], third], dim=1)
         return joined.flatten(2).transpose(1, 2)
 
     generator = torch.Generator().manual_seed(seed)
-    known = [patches(chunk).flatten(0, 1) for chunk in data.train[:: max(1, len(data.train) // 96)].split(_CHUNK)]
+    known = [patches(chunk).flatten(0, 1) for chunk in _chunks(data.train[:: max(1, len(data.train) // 96)])]
     pool = torch.cat(known)
     memory = pool[torch.randperm(len(pool), generator=generator)[:_MEMORY]]
     norms = memory.square().sum(dim=1)
     scores = []
-    for chunk in data.test.split(_CHUNK):
+    for chunk in _chunks(data.test):
         found = patches(chunk)
         distance = found.square().sum(dim=2) + (norms - 2 * found @ memory.T).amin(dim=2)
         scores.append(distance.amax(dim=1))
     return torch.cat(scores)
 
 
-def mapping_scores(
-    pair: Pair, data: ProbeSet, latent: tuple[int, int, int] = (50, 100, 200), steps: int = 400, seed: int = 0
-) -> tuple[Tensor, Tensor]:
-    """Calibrates MB-PFM on the good parts and scores the test images.
-
-    Args:
-        pair: Source and target backbone.
-        data: Images.
-        latent: Widths of the shared layers.
-        steps: Steps of Adam per hierarchy, learning rate falling from 2e-3 to 0 along a cosine.
-        seed: Of initialisation and batches.
-
-    Returns:
-        Image scores (M,), and those of each hierarchy alone (3, M).
-    """
+def mapping_scores(pair: Pair, data: ProbeSet, latents: tuple[int, int, int], schedule: Schedule, seed: int) -> Tensor:
+    """Calibrates MB-PFM on the good parts, as `calibrate train` does, and scores the test images, (M,)."""
+    height, width = int(data.test.shape[-2]), int(data.test.shape[-1])
     torch.manual_seed(seed)
-    known = [features(backbone, data.train) for backbone in pair]
-    mappings = [
-        _calibrate(known[0][level].float(), known[1][level].float(), width, steps)
-        for level, width in enumerate(latent)
-    ]
-    size = (int(data.test.shape[-2]), int(data.test.shape[-1]))
-    fused, alone = [], []
+    network = build_network(*pair, latents=latents, input_px=(height, width))
+    with _cached(network.features, data.train) as cache:
+        Training(network.mapping, cache, range(len(data.train)), schedule, seed).run()
     with torch.no_grad():
-        for chunk in data.test.split(_CHUNK):
-            source, target = ([unit_norm(m) for m in backbone(chunk)] for backbone in pair)
-            maps = [score_map(s, t, *m(s, t)) for s, t, m in zip(source, target, mappings, strict=True)]
-            fused.append(image_score(fuse(maps, size)))
-            alone.append(torch.stack([image_score(fuse([m], size)) for m in maps]))
-    return torch.cat(fused), torch.cat(alone, dim=1)
+        return torch.cat([network(chunk).scores for chunk in _chunks(data.test)])
 
 
-def _calibrate(source: Tensor, target: Tensor, latent: int, steps: int) -> HierarchyMapping:
-    mapping = HierarchyMapping(source.shape[1], target.shape[1], latent)
-    optimizer = torch.optim.Adam(mapping.parameters(), lr=2e-3, weight_decay=1e-5)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    # the convolutions are 1 x 1, so a batch may be places from anywhere
-    source, target = (m.permute(0, 2, 3, 1).flatten(0, 2) for m in (source, target))
-    places = 2048 if source.shape[1] > 100 else 4096
-    for _ in range(steps):
-        pick = torch.randint(len(source), (places,))
-        s, t = (m[pick].T[None, :, :, None].contiguous() for m in (source, target))
-        loss = mapping_loss(s, t, *mapping(s, t))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(mapping.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-    return mapping.eval()
+@torch.no_grad()
+def _cached(features: FeaturePair, images: Tensor) -> FeatureCache:
+    levels: list[LevelFeatures] = []
+    first = 0
+    for chunk in _chunks(images):
+        pairs = features(chunk)
+        if not levels:
+            for source, target in pairs:
+                size = int(source.shape[2]), int(source.shape[3])
+                channels = source.shape[1], target.shape[1]
+                levels.append(LevelFeatures(len(images), size, channels, None))
+        for level, (source, target) in zip(levels, pairs, strict=True):
+            level.put(first, source, target)
+        first += len(chunk)
+    return FeatureCache(levels, spilled=False)
+
+
+def _chunks(images: Tensor) -> Iterator[Tensor]:
+    for first in range(0, len(images), _CHUNK):
+        yield images[first : first + _CHUNK]
 
 
 def random_pair(seed: int) -> Pair:
@@ -273,9 +243,10 @@ def imagenet_pair(folder: Path | None) -> Pair:
 def probe(
     pair: Pair,
     folder: Path | None,
+    *,
     surfaces: int = 4,
-    steps: int = 400,
-    latent: tuple[int, int, int] = (50, 100, 200),
+    latents: tuple[int, int, int] = (50, 100, 200),
+    schedule: Schedule | None = None,
     seed: int = 0,
 ) -> dict[str, float]:
     """All measurements of a pair.
@@ -284,29 +255,32 @@ def probe(
         pair: Source and target backbone, in eval mode.
         folder: Real images in MVTec AD's layout; None leaves them out.
         surfaces: Generated surfaces to probe.
-        steps: Steps of the MB-PFM calibration; 0 leaves it out.
-        latent: Its latent widths.
+        latents: Latent widths of the MB-PFM calibration.
+        schedule: Its schedule; default that of `calibrate train`.
         seed: Of the calibration and of the patches that are remembered.
 
     Returns:
         Image AUROCs by name; ``/a`` and ``/b`` are the halves of the real images.
     """
+    schedule = schedule or schedule_named("fast")
     result: dict[str, float] = {}
     if folder is not None:
         data = load_folder(folder)
-        roles = zip(("source", "target"), pair, strict=True)
-        scores = {f"nn-{role}": nearest_neighbour(backbone, data, seed) for role, backbone in roles}
-        if steps:
-            scores["mbpfm"], alone = mapping_scores(pair, data, latent, steps, seed)
-            scores |= {f"mbpfm-level{level + 1}": one for level, one in enumerate(alone)}
-        for name, values in scores.items():
+        for name, values in _measured(pair, data, latents, schedule, seed).items():
             for half, mask in (("a", ~data.half), ("b", data.half)):
                 result[f"{name}/{half}"] = auroc(values[mask], data.defective[mask])
-    for role, backbone in zip(("source", "target"), pair, strict=True):
-        areas = []
-        for program in range(surfaces):
-            data = generated_surface(program, seed=90_001)
-            areas.append(auroc(nearest_neighbour(backbone, data), data.defective))
-        if areas:
-            result[f"generated-nn-{role}"] = sum(areas) / len(areas)
-    return result
+    collected: dict[str, list[float]] = {}
+    for program in range(surfaces):
+        data = generated_surface(program, seed=90_001)
+        for name, values in _measured(pair, data, latents, schedule, seed).items():
+            collected.setdefault(f"generated-{name}", []).append(auroc(values, data.defective))
+    return result | {name: sum(areas) / len(areas) for name, areas in collected.items()}
+
+
+def _measured(
+    pair: Pair, data: ProbeSet, latents: tuple[int, int, int], schedule: Schedule, seed: int
+) -> dict[str, Tensor]:
+    """Scores of the test images by each probe."""
+    roles = zip(("source", "target"), pair, strict=True)
+    scores = {f"nn-{role}": nearest_neighbour(backbone, data, seed) for role, backbone in roles}
+    return scores | {"mbpfm": mapping_scores(pair, data, latents, schedule, seed)}

@@ -81,7 +81,7 @@ class Trainer:
         self.recipe, self.device, self.step = recipe, device, 0
         torch.manual_seed(recipe.seed)
         tasks = {name: Task(build_bundled(name), recipe.programs) for name in bundled_names()}
-        self.tasks = nn.ModuleDict(tasks).to(device, memory_format=torch.channels_last)
+        self.tasks = nn.ModuleDict(tasks).to(device).to(memory_format=torch.channels_last)
         decayed = [p for p in self.tasks.parameters() if p.ndim > 1]
         plain = [p for p in self.tasks.parameters() if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
@@ -232,7 +232,8 @@ def train(
 
 def _summary(losses: dict[str, Losses]) -> str:
     return "; ".join(
-        f"{name} loss {float(part.total.detach()):.3f} program {float(part.program):.3f} ({float(part.program_accuracy):.1%}) "
+        f"{name} loss {float(part.total.detach()):.3f} "
+        f"program {float(part.program):.3f} ({float(part.program_accuracy):.1%}) "
         f"defect {float(part.defect):.3f} ({float(part.defect_recall):.1%}) pair {float(part.pair):.3f}"
         for name, part in losses.items()
     )

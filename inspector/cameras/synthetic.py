@@ -78,7 +78,13 @@ class SyntheticConveyor:
         parts = self._config.parts
         if self._scene is None or (parts is not None and self._next >= parts):
             return None
-        part = render_part(self._scene, self._config.seed, self._next, defect_ratio=self._config.defect_ratio)
+        part = render_part(
+            self._scene,
+            self._config.seed,
+            self._next,
+            defect_ratio=self._config.defect_ratio,
+            defect_scale=self._config.defect_scale,
+        )
         self._next += 1
         return Still(part.pixels, part.label)
 

@@ -36,9 +36,13 @@ from inspector.roles.daemon import open_station, stop_signals
 #: Good parts of the synthetic conveyor: enough that those held out for the threshold promise `_SYNTHETIC_TARGET`.
 _SYNTHETIC_GOOD = 900
 #: False-reject rate asked for on the synthetic conveyor.
-_SYNTHETIC_TARGET = 0.01
+_SYNTHETIC_TARGET = 0.02
 _SYNTHETIC_PARTS = 600
 _SYNTHETIC_DEFECTS = 0.2
+#: Plain defects: the smallest ones of a kind are beyond small networks.
+_SYNTHETIC_SCALE = 3.0
+#: The part lies in the same place each time, so its mapping may know where it is (PEFM).
+_SYNTHETIC_OPTIONS = ("--levels", "2,3", "--position", "add")
 #: Rejects on the contact sheet.
 _SHEET = 12
 #: Marks a folder that a demo made, and that the next one may empty.
@@ -58,6 +62,7 @@ class Demo:
         parts: Parts to inspect; None takes every test image, or a few hundred rendered parts.
         rate: Triggers a second; None takes a part whenever the worker has room.
         deadline_ms: Deadline of a verdict.
+        false_rejects: Target false-reject rate; None takes the default.
         output: Folder for everything that the demo makes.
         json_path: Where to write the figures.
         seed: Of everything random.
@@ -71,6 +76,7 @@ class Demo:
     parts: int | None
     rate: float | None
     deadline_ms: float
+    false_rejects: float | None
     output: Path
     json_path: Path | None
     seed: int
@@ -156,7 +162,12 @@ def _source(demo: Demo, output: Path, console: Console) -> tuple[CameraConfig, i
     if demo.data is None:
         parts = demo.parts or _SYNTHETIC_PARTS
         camera = SyntheticCamera(
-            kind="synthetic", seed=demo.seed, parts=parts, rate=demo.rate, defect_ratio=_SYNTHETIC_DEFECTS
+            kind="synthetic",
+            seed=demo.seed,
+            parts=parts,
+            rate=demo.rate,
+            defect_ratio=_SYNTHETIC_DEFECTS,
+            defect_scale=_SYNTHETIC_SCALE,
         )
         good = output / "good-parts"
         with console.status(f"rendering {_SYNTHETIC_GOOD} good parts of the synthetic conveyor"):
@@ -194,15 +205,18 @@ def _linked(images: list[Path], root: Path, folder: Path) -> Path:
 
 
 def _calibrate(demo: Demo, good: Path, recipe: Path) -> None:
+    target = demo.false_rejects or (_SYNTHETIC_TARGET if demo.data is None else None)
     options: list[str] = ["--name", "demo", "--seed", str(demo.seed), "--weights", demo.chosen_weights]
     for flag, value in (
         ("--weights-dir", demo.weights_dir),
         ("--source-network", demo.source_network),
         ("--target-network", demo.target_network),
-        ("--false-rejects", _SYNTHETIC_TARGET if demo.data is None else None),
+        ("--false-rejects", target),
     ):
         if value is not None:
             options += [flag, str(value)]
+    if demo.data is None:
+        options += _SYNTHETIC_OPTIONS
     # A process of its own: the daemon's main process never loads torch.
     _calibration("train", str(good), "--recipe", str(recipe), *options)
 
@@ -278,7 +292,7 @@ def _contact_sheet(demo: Demo, verdicts: list[Verdict], recipe: Path, output: Pa
             image = output / "rejects" / f"{verdict.source}.png"
             image.parent.mkdir(parents=True, exist_ok=True)
             number = int(image.stem)
-            part = render_part(scene, demo.seed, number, defect_ratio=_SYNTHETIC_DEFECTS)
+            part = render_part(scene, demo.seed, number, defect_ratio=_SYNTHETIC_DEFECTS, defect_scale=_SYNTHETIC_SCALE)
             pixels = part.pixels if part.pixels.ndim == 2 else cv2.cvtColor(part.pixels, cv2.COLOR_RGB2BGR)
             cv2.imwrite(str(image), pixels)
             images.append(image)

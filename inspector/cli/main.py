@@ -158,6 +158,11 @@ def collect(folder: Path, count: int, least_difference: float, config_path: Path
 @click.option("--parts", type=click.IntRange(min=1), default=None, help="Parts to inspect.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Triggers a second; default: on demand.")
 @click.option("--deadline-ms", type=click.FloatRange(min=0, min_open=True), default=2000.0, show_default=True)
+@click.option(
+    "--false-rejects",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Target false-reject rate; default: 0.01 on the synthetic conveyor, else that of calibrate train.",
+)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("demo-output"), show_default=True)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures to this file.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of everything random.")
@@ -170,6 +175,7 @@ def demo(
     parts: int | None,
     rate: float | None,
     deadline_ms: float,
+    false_rejects: float | None,
     output: Path,
     json_path: Path | None,
     seed: int,
@@ -187,6 +193,7 @@ def demo(
             parts=parts,
             rate=rate,
             deadline_ms=deadline_ms,
+            false_rejects=false_rejects,
             output=output,
             json_path=json_path,
             seed=seed,

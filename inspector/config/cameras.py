@@ -63,6 +63,8 @@ class SyntheticCamera(Strict):
     """Triggers a second; without it a part is taken whenever the worker has room for one."""
     defect_ratio: float = Field(default=0.1, ge=0, le=1)
     """Share of parts with a defect."""
+    defect_scale: float = Field(default=1.0, ge=1, le=4)
+    """Size of the defects: 1 for those that a careful person just sees, 2 for plain ones."""
     width_px: int = Field(default=384, ge=64, le=8192)
     """Width of the rendered frame."""
     height_px: int = Field(default=384, ge=64, le=8192)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -233,8 +234,8 @@ def test_name_of_a_linked_folder_is_kept(tmp_path: Path) -> None:
     assert open_dataset(tmp_path / "candle").name == "candle"
 
 
-def test_magnetic_tile(shared_dir: Path) -> None:
-    dataset = open_dataset(shared_dir / "data" / "magnetic_tile")
+def test_magnetic_tile(shared: Callable[[str], Path]) -> None:
+    dataset = open_dataset(shared("data/magnetic_tile"))
     assert (dataset.layout, len(dataset.train), len(dataset.test)) == ("mvtec", 320, 348)
     bad = [sample for sample in dataset.test if sample.label is Label.BAD]
     assert len(bad) == 198

@@ -31,12 +31,12 @@ _BARE = (1.01, 1.00, 0.97)
 def draw_scratch(canvas: Canvas, strength: float, generator: Generator) -> Patch:
     """A scratch: a thin groove with a burr, bare and bright or dark with dirt."""
     for _ in range(TRIES):
-        length = generator.uniform(0.09, 0.26)
+        length = generator.uniform(0.09, 0.26) * min(canvas.scale, 1.8)
         points = draw_path(generator, length, steps=9, bend=generator.normal() * 1.3 * length / 9, wander=0.0)
         if on_metal(points, 0.012).mean() >= 0.85:
             break
-    width = max(generator.uniform(0.0023, 0.0040) * min(strength, 1.5), 0.55 / canvas.scene.scale_px)
-    patch = cut_patch(canvas, points, 0.02)
+    width = max(generator.uniform(0.0023, 0.0040) * min(strength, 1.5) * canvas.scale, 0.55 / canvas.scene.scale_px)
+    patch = cut_patch(canvas, points, 0.02 * canvas.scale)
     distance = polyline(patch.x, patch.y, points)
     # Where along the scratch: it begins and ends gently, and the tool that made it pressed unevenly.
     dx, dy = points[-1][0] - points[0][0], points[-1][1] - points[0][1]
@@ -62,7 +62,7 @@ def draw_scratch(canvas: Canvas, strength: float, generator: Generator) -> Patch
 
 def draw_dent(canvas: Canvas, strength: float, generator: Generator) -> Patch:
     """A dent with a raised rim."""
-    radius = generator.uniform(0.015, 0.036)
+    radius = generator.uniform(0.015, 0.036) * canvas.scale
     place = draw_place(generator, 0.02 + 0.7 * radius)
     patch = cut_patch(canvas, [place], 2.6 * radius)
     inside = ragged_spot(patch, place, radius, 0.18, generator)
@@ -83,7 +83,7 @@ def draw_dent(canvas: Canvas, strength: float, generator: Generator) -> Patch:
 
 def draw_stain(canvas: Canvas, strength: float, generator: Generator) -> Patch:
     """A stain of oil or rust, with drops beside it and a darker edge."""
-    radius = generator.uniform(0.026, 0.075)
+    radius = generator.uniform(0.026, 0.075) * min(canvas.scale, 1.6)
     place = draw_place(generator, 0.03)
     patch = cut_patch(canvas, [place], 2.4 * radius)
     inside = ragged_spot(patch, place, radius, 0.22, generator)
@@ -95,7 +95,7 @@ def draw_stain(canvas: Canvas, strength: float, generator: Generator) -> Patch:
     soft = generator.uniform(0.12, 0.35)
     share = smooth_step(inside / soft)
     edge = np.exp(-(((inside - soft) / (0.8 * soft)) ** 2)) * share
-    depth = min(0.85, generator.uniform(0.30, 0.55) * strength)
+    depth = min(0.85, generator.uniform(0.30, 0.55) * strength * min(canvas.scale, 1.6))
     rust = generator.random() < 0.45
     wet = patch.settle(share) * patch.solid
     dark = patch.settle(share * 0.8 + edge * generator.uniform(0.1, 0.35)) * patch.solid
@@ -111,9 +111,11 @@ def draw_stain(canvas: Canvas, strength: float, generator: Generator) -> Patch:
 def draw_missing_hole(canvas: Canvas, strength: float, generator: Generator) -> Patch:
     """A hole that was not drilled, with or without its face, or not drilled through; `strength` changes nothing."""
     del strength
-    number = int(generator.integers(len(HOLES)))
+    # Plain defects are large holes, those with a face, that were not begun or only faced.
+    candidates = [number for number, hole in enumerate(HOLES) if hole.seat or canvas.scale < 1.5]
+    number = candidates[int(generator.integers(len(candidates)))]
     hole = HOLES[number]
-    choice = generator.random()
+    choice = generator.random() * (1.0 if canvas.scale < 1.5 else 0.75)
     if choice < 0.45:
         wrong = replace(hole, radius=0.0, seat=0.0)
     elif choice < 0.75:

@@ -34,7 +34,7 @@ def draw_foreign_body(canvas: Canvas, strength: float, generator: Generator) -> 
 
 def _swarf(canvas: Canvas, strength: float, generator: Generator) -> Patch:
     """A curled chip of metal."""
-    radius = generator.uniform(0.012, 0.028) * min(strength, 1.4)
+    radius = generator.uniform(0.012, 0.028) * min(strength, 1.4) * canvas.scale
     begin, sweep = generator.uniform(0, 2 * math.pi), generator.uniform(1.6, 4.8)
     place = draw_place(generator, 0.05)
     turns = np.linspace(0, 1, 14)
@@ -46,18 +46,18 @@ def _swarf(canvas: Canvas, strength: float, generator: Generator) -> Patch:
         (place[0] + radius * g * math.cos(a), place[1] + radius * g * math.sin(a))
         for g, a in zip(grow.tolist(), angles.tolist(), strict=True)
     ]
-    return _ribbon(canvas, points, generator.uniform(0.0030, 0.0060), 1.05, 0.95, _METAL)
+    return _ribbon(canvas, points, generator.uniform(0.0030, 0.0060) * canvas.scale, 1.05, 0.95, _METAL)
 
 
 def _thread(canvas: Canvas, strength: float, generator: Generator) -> Patch:
     """A bit of thread or cable."""
     for _ in range(TRIES):
-        length = generator.uniform(0.07, 0.17) * min(strength, 1.4)
+        length = generator.uniform(0.07, 0.17) * min(strength, 1.4) * min(canvas.scale, 1.8)
         points = draw_path(generator, length, steps=11, bend=0.0, wander=0.27)
         if all(abs(x) < PART_HALF[0] - 0.02 and abs(y) < PART_HALF[1] - 0.02 for x, y in points):
             break
     colour, albedo = _PLASTICS[int(generator.integers(len(_PLASTICS)))]
-    return _ribbon(canvas, points, generator.uniform(0.0026, 0.0040), albedo, 0.15, colour)
+    return _ribbon(canvas, points, generator.uniform(0.0026, 0.0040) * canvas.scale, albedo, 0.15, colour)
 
 
 def _ribbon(
@@ -78,7 +78,7 @@ def _ribbon(
 
 def _crumb(canvas: Canvas, strength: float, generator: Generator) -> Patch:
     """A crumb of plastic or rubber with broken facets."""
-    radius = generator.uniform(0.013, 0.030) * min(strength, 1.4)
+    radius = generator.uniform(0.013, 0.030) * min(strength, 1.4) * canvas.scale
     place = draw_place(generator, 0.025 + radius)
     patch = cut_patch(canvas, [place], 2.4 * radius + 0.03)
     inside = ragged_spot(patch, place, radius, 0.3, generator)

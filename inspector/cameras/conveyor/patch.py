@@ -31,11 +31,13 @@ class Canvas:
         scene: The station.
         surface: The intact surface of the whole canvas.
         textures: Of the part, for surfaces that the defect lays open.
+        scale: How much larger than the smallest ones of their kind the defects are, 1 and up.
     """
 
     scene: Scene
     surface: Surface
     textures: Textures
+    scale: float = 1.0
 
 
 @dataclass

@@ -67,7 +67,13 @@ class RenderedPart:
 
 
 def render_part(
-    scene: Scene, seed: int, number: int, *, defect_ratio: float, batch: Batch = Batch.INSPECTED
+    scene: Scene,
+    seed: int,
+    number: int,
+    *,
+    defect_ratio: float,
+    defect_scale: float = 1.0,
+    batch: Batch = Batch.INSPECTED,
 ) -> RenderedPart:
     """Render one part: the same for the same arguments, whatever was rendered before.
 
@@ -77,6 +83,7 @@ def render_part(
         number: Of the part, 0 or more.
         defect_ratio: Probability of a defect, 0 to 1. A part that is good at a higher ratio is the same part at
             a lower one.
+        defect_scale: Size of the defects, 1 for those that a careful person just sees; they are as much clearer.
         batch: Which parts.
     """
     chance = np.random.default_rng([seed, batch, number, 0])
@@ -91,7 +98,9 @@ def render_part(
     frame = expose(lit, belt, pose, scene)
     mask = np.zeros(frame.shape[:2], np.bool_)
     if defective:
-        frame, mask = _spoil(defect_class, Canvas(scene, surface, textures), lit, frame, belt, pose, chance)
+        frame, mask = _spoil(
+            defect_class, Canvas(scene, surface, textures, defect_scale), lit, frame, belt, pose, chance
+        )
     pixels = digitise(frame, scene, generator)
     return RenderedPart(number, pixels, defect_class if defective else GOOD, enlarge_mask(mask, scene))
 
@@ -110,7 +119,7 @@ def _spoil(
         seen = conspicuity(frame, intact)
         if seen > best:
             best, best_frame = seen, frame
-        if best >= CONSPICUOUS:
+        if best >= CONSPICUOUS * canvas.scale:
             break
     changed = np.abs(best_frame - intact) >= _CHANGED
     if changed.ndim == 3:

@@ -235,3 +235,12 @@ def test_conspicuity_grows_with_the_change_and_shrinks_in_lively_places() -> Non
     dot = flat.copy()
     dot[100:102, 100:102] += 100
     assert conspicuity(dot, flat) == 0
+
+
+def test_a_larger_scale_gives_plainer_defects_of_the_same_parts() -> None:
+    scene = build_scene(128, 128)
+    plain = [render_part(scene, 3, n, defect_ratio=1.0, defect_scale=3.0) for n in range(30)]
+    subtle = [render_part(scene, 3, n, defect_ratio=1.0) for n in range(30)]
+    assert [part.label for part in plain] == [part.label for part in subtle]
+    pairs = [(a, b) for a, b in zip(plain, subtle, strict=True) if a.defect_class != "missing_hole"]
+    assert sum(a.mask.sum() for a, _ in pairs) > 2 * sum(b.mask.sum() for _, b in pairs)

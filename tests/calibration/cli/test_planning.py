@@ -1,0 +1,81 @@
+"""Defaults depend on what the machine has and on what was named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from calibration.cli.planning import make_plan
+from inspector.domain.errors import DataError
+
+OPTIONS: dict[str, Any] = {
+    "name": None,
+    "version": 1,
+    "weights": None,
+    "weights_dir": None,
+    "source": None,
+    "target": None,
+    "size": (256,),
+    "levels": (1, 2, 3),
+    "latents": None,
+    "position": "none",
+    "schedule": "fast",
+    "target_rate": 0.005,
+    "confidence": 0.95,
+    "folds": None,
+    "calibration_share": 0.4,
+    "residual_limit": 1.5,
+    "seed": 1,
+    "device": None,
+    "threads": None,
+    "memory_gib": None,
+    "scratch": None,
+}
+
+
+def plan_of(**options: Any) -> Any:
+    return make_plan(Path("data"), Path("recipes/tile"), {**OPTIONS, **options})
+
+
+@pytest.mark.parametrize(
+    ("gpu", "options", "weights", "pair", "reason"),
+    [
+        (False, {}, "bundled", ("resnet_synth", "vovnet_synth"), "no GPU here"),
+        (True, {}, "imagenet", ("resnet34", "resnet50"), "there is a GPU"),
+        (True, {"device": "cpu"}, "bundled", ("resnet_synth", "vovnet_synth"), "no GPU here"),
+        (False, {"weights_dir": Path("w")}, "imagenet", ("resnet34", "resnet50"), "weights folder were named"),
+        (False, {"source": "resnet18"}, "imagenet", ("resnet18", "resnet50"), "were named"),
+        (True, {"source": "resnet_synth"}, "bundled", ("resnet_synth", "vovnet_synth"), "were named"),
+        (False, {"weights": "imagenet"}, "imagenet", ("resnet34", "resnet50"), None),
+        (True, {"weights": "bundled"}, "bundled", ("resnet_synth", "vovnet_synth"), None),
+        (False, {"weights": "random:3"}, "random:3", ("resnet_synth", "vovnet_synth"), None),
+    ],
+)
+def test_weights_and_backbones(
+    gpu: bool,
+    options: dict[str, Any],
+    weights: str,
+    pair: tuple[str, str],
+    reason: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    plan, remark = plan_of(**options)
+    assert (plan.weights, (plan.source, plan.target)) == (weights, pair)
+    assert remark == "" if reason is None else reason in remark and "--weights" in remark
+
+
+def test_sizes_and_names() -> None:
+    plan, _ = plan_of(weights="bundled")
+    assert (plan.size_px, plan.name) == ((256, 256), "tile")
+    assert plan_of(weights="bundled", size=(128, 64))[0].size_px == (128, 64)
+    assert plan_of(weights="bundled", name="other")[0].name == "other"
+    with pytest.raises(DataError, match="--size takes"):
+        plan_of(size=())
+
+
+def test_memory_is_as_asked_or_what_is_there() -> None:
+    assert plan_of(weights="bundled", memory_gib=0.5)[0].memory_bytes == 1 << 29
+    assert 0 < plan_of(weights="bundled")[0].memory_bytes <= 4 << 30

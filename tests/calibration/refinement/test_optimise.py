@@ -1,0 +1,137 @@
+"""A planted defect is found to the pixel, and the part below it is recovered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from calibration.refinement.canvas import to_image, to_pixels
+from calibration.refinement.optimise import Refinement, difference_mask, refine
+from calibration.refinement.prior import Prior, fit_prior
+from calibration.refinement.settings import Settings
+from inspector.recipe.manifest import Normalisation
+
+from .conftest import SIDE, ToyDetector, good_image, good_pixels
+
+SETTINGS = Settings(iterations=150, reestimation=40)
+
+
+def planted(channels: int = 3) -> tuple[torch.Tensor, np.ndarray]:
+    pixels = good_pixels(7, channels)
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    truth = (np.hypot(rows - 20, (columns - 26) * 0.7) < 6) | ((abs(rows - 30) < 2) & (abs(columns - 26) < 8))
+    pixels[truth] = (200, 30, 60) if channels == 3 else 230
+    return to_image(pixels, Normalisation()), truth
+
+
+def iou(found: np.ndarray, truth: np.ndarray) -> float:
+    return float((found & truth).sum() / (found | truth).sum())
+
+
+@pytest.fixture(scope="module")
+def found(toy: ToyDetector, toy_prior: Prior) -> Refinement:
+    return refine(toy, planted()[0], toy_prior, settings=SETTINGS)
+
+
+def test_mask_of_a_planted_defect_is_recovered(found: Refinement) -> None:
+    _, truth = planted()
+    assert iou(found.coarse, truth) < 0.5
+    assert iou(found.mask, truth) > 0.9
+    assert found.losses[-1] < 0.6 * found.losses[0]
+
+
+def test_part_below_the_defect_is_recovered(found: Refinement) -> None:
+    image, truth = planted()
+    clean = good_image(7)
+    inside = torch.from_numpy(truth)
+    before = (image - clean)[0][:, inside].abs().mean()
+    after = (found.recovered - clean)[0][:, inside].abs().mean()
+    assert after < 0.25 * before
+
+
+def test_nothing_changes_outside_of_domain_and_mask(found: Refinement) -> None:
+    image, _ = planted()
+    domain, mask = torch.from_numpy(found.domain), torch.from_numpy(found.mask)
+    assert torch.equal(found.optimised[0][:, ~domain], image[0][:, ~domain])
+    assert torch.equal(found.recovered[0][:, ~mask], image[0][:, ~mask])
+    assert not (found.coarse & ~found.domain).any()
+
+
+def test_sparsity_is_what_makes_the_mask_small(toy: ToyDetector, toy_prior: Prior, found: Refinement) -> None:
+    image, truth = planted()
+    without = refine(toy, image, toy_prior, settings=replace(SETTINGS, sparsity=0.0))
+    assert iou(without.mask, truth) < iou(found.mask, truth) - 0.05
+
+
+def test_optimisation_is_better_than_its_start(found: Refinement) -> None:
+    image, truth = planted()
+    assert iou(difference_mask(image, found.start, SETTINGS), truth) < iou(found.mask, truth) - 0.1
+
+
+def test_grey_parts_stay_grey(toy: ToyDetector) -> None:
+    detector = ToyDetector().fit([good_image(seed, 1) for seed in range(20)])
+    prior = fit_prior(detector, [good_image(seed, 1) for seed in range(100, 110)])
+    image, truth = planted(channels=1)
+    found = refine(detector, image, prior, grey=True, settings=SETTINGS)
+    assert iou(found.mask, truth) > 0.8
+    pixels = to_pixels(found.recovered, Normalisation(), grey=False)
+    assert np.ptp(pixels, axis=2).max() == 0
+
+
+def test_good_part_is_left_alone(toy: ToyDetector, toy_prior: Prior) -> None:
+    prior = replace(toy_prior, coarse=torch.tensor(1e9))
+    image = good_image(8)
+    found = refine(toy, image, prior)
+    assert not found.mask.any()
+    assert torch.equal(found.recovered, image)
+    assert (found.iterations, found.losses) == (0, ())
+
+
+def test_inpainter_can_be_exchanged(toy: ToyDetector, toy_prior: Prior) -> None:
+    seen = []
+
+    def black(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        seen.append(mask.copy())
+        return np.where(mask[..., None], 0, pixels).astype(np.uint8)
+
+    found = refine(toy, planted()[0], toy_prior, settings=Settings(iterations=1), inpainters=[black])
+    assert np.array_equal(seen[0], found.domain)
+    assert to_pixels(found.start, Normalisation(), grey=False)[found.domain].max() == 0
+
+
+def test_the_start_that_looks_most_normal_is_taken(toy: ToyDetector, toy_prior: Prior) -> None:
+    image, _ = planted()
+
+    def undamaged(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return good_pixels(7)
+
+    def unchanged(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return pixels
+
+    for inpainters in ([undamaged, unchanged], [unchanged, undamaged]):
+        found = refine(toy, image, toy_prior, settings=Settings(iterations=1), inpainters=inpainters)
+        assert torch.allclose(found.start, good_image(7), atol=1e-5)
+
+
+def test_optimisation_stops_when_the_loss_does(toy: ToyDetector, toy_prior: Prior) -> None:
+    image, _ = planted()
+    eager = Settings(iterations=200, reestimation=0, patience=(20, 5), tolerance=1.0)
+    assert len(refine(toy, image, toy_prior, settings=eager).losses) == 20
+    assert len(refine(toy, image, toy_prior, settings=replace(eager, patience=(500, 5), iterations=30)).losses) == 30
+
+
+def test_pixels_stay_in_the_range_of_good_parts(toy: ToyDetector, toy_prior: Prior, found: Refinement) -> None:
+    inside = found.optimised[0][:, torch.from_numpy(found.domain)]
+    assert (inside >= toy_prior.low[:, None] - 1e-5).all()
+    assert (inside <= toy_prior.high[:, None] + 1e-5).all()
+
+
+def test_gradient_of_the_features_can_be_clipped(toy: ToyDetector, toy_prior: Prior) -> None:
+    image, _ = planted()
+    alone = Settings(iterations=100, reestimation=0, mixture=0.0, smoothness=0.0)
+    plain, clipped = (refine(toy, image, toy_prior, settings=replace(alone, clip=clip)) for clip in (None, 1e-9))
+    # Without a gradient of the features nothing keeps the pixels from going back to the defect.
+    assert (image - clipped.optimised).abs().sum() < 0.8 * (image - plain.optimised).abs().sum()
