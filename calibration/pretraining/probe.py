@@ -71,7 +71,7 @@ def in_second_half(name: str) -> bool:
     """Whether a test image belongs to the half that is reported; a function of its name alone.
 
     >>> [in_second_half(f"good/{i}.jpg") for i in range(4)]
-    [False, True, False, False]
+    [True, False, True, True]
     """
     return hashlib.sha256(name.encode()).digest()[0] % 2 == 1
 
