@@ -110,6 +110,7 @@ class Gate:
         self._armed = False
         self._served = False
         self._ended = False
+        self._closing = False
         self._heartbeat_ns = 0
         self._housekept_ns = 0
 
@@ -146,6 +147,7 @@ class Gate:
                 self._turn()
             self._drain(poller, supervision.stop_timeout_s)
         finally:
+            self._closing = True
             self._outputs.service_manager.notify("STOPPING=1")
             self._settle(self._ledger.settle_all(Cause.SHUTDOWN, self._clock_ns()))
             share = max(0.5, supervision.stop_timeout_s / 4)
@@ -276,8 +278,9 @@ class Gate:
         if message.refusal is not None:
             self._settle_one(message.trigger, Decision.NOT_INSPECTED, message.refusal, now_ns)
         elif message.worker != self.worker.incarnation or not self.worker.alive:
-            # Sent to a worker that died while the frame was on its way.
-            self._settle_one(message.trigger, Decision.NOT_INSPECTED, Cause.WORKER_LOST, now_ns)
+            # Sent to a worker that died, or was told to stop, while the frame was on its way.
+            cause = Cause.SHUTDOWN if self._closing else Cause.WORKER_LOST
+            self._settle_one(message.trigger, Decision.NOT_INSPECTED, cause, now_ns)
 
     def _judge(self, result: Result, now_ns: int) -> None:
         part = self._ledger.find(result.trigger)

@@ -241,6 +241,13 @@ def test_a_frame_on_its_way_to_a_worker_that_died_is_lost_with_it(line: Bench) -
     assert said(line.turn(line.trigger(0, worker=1))) == [(NOT, Cause.WORKER_LOST)]
 
 
+def test_a_part_that_comes_while_the_daemon_stops_is_not_blamed_on_the_worker(line: Bench) -> None:
+    # Ctrl-C in a demo once reported "worker_lost" for the part that the camera process announced last.
+    line.worker.alive = False
+    line.gate._closing = True
+    assert said(line.turn(line.trigger(0))) == [(NOT, Cause.SHUTDOWN)]
+
+
 def test_a_dead_camera_process_is_named_when_its_frame_never_came(line: Bench) -> None:
     line.turn(line.trigger(0), line.trigger(1))
     line.camera.died = True
