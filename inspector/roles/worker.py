@@ -17,6 +17,7 @@ from inspector.domain.frame import Pixels
 from inspector.domain.verdict import Cause
 from inspector.engines.base import Engine, Scored
 from inspector.engines.eager import EagerEngine
+from inspector.models.folding import fold_batch_norms
 from inspector.models.preprocess import Preprocess
 from inspector.models.recipe_network import load_network
 from inspector.recipe.geometry import check_frame
@@ -182,7 +183,7 @@ def create_engine(job: Job, recipe: Recipe) -> Engine:
     manifest = recipe.manifest
     engine = EagerEngine(
         Preprocess(manifest.geometry, manifest.normalisation),
-        load_network(recipe),
+        fold_batch_norms(load_network(recipe)),
         device=settings.device,
         max_batch=settings.max_batch,
     )
