@@ -44,7 +44,7 @@ class Settings:
         smallest_px: Smaller pieces of the final mask are dropped (ours).
     """
 
-    sparsity: float = 600.0
+    sparsity: float = 300.0
     mixture: float = 0.05
     smoothness: float = 0.05
     epsilon: float = 0.01
