@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import cv2
 import yaml
 from rich.console import Console
 from rich.table import Table
@@ -25,6 +24,7 @@ from inspector.cameras.decoding import IMAGE_SUFFIXES
 from inspector.cameras.synthetic import write_good_parts
 from inspector.cli.figures import Run, measure, worst_rejects
 from inspector.cli.live import LiveLine
+from inspector.cli.snapshot import write_picture
 from inspector.config.cameras import CameraConfig, FolderCamera, SyntheticCamera
 from inspector.config.schema import InspectorConfig, Line, Metrics, Verdicts, Worker
 from inspector.domain.errors import ConfigError, DataError, FatalError
@@ -117,7 +117,7 @@ def run_demo(demo: Demo) -> None:
     _write_json(output / "figures.json", record)
     if demo.json_path is not None:
         _write_json(demo.json_path, record)
-    sheet = _contact_sheet(demo, verdicts, recipe_folder, output)
+    sheet = _contact_sheet(camera, verdicts, recipe_folder, output)
     Console().print(_table(run, threshold))
     console.print(f"figures, verdicts, recipe and configuration: {output}", soft_wrap=True, highlight=False)
     if sheet is not None:
@@ -279,29 +279,37 @@ def _write_json(path: Path, record: dict[str, Any]) -> None:
         raise ConfigError(f"{path}: can't be written: {error.strerror}") from error
 
 
-def _contact_sheet(demo: Demo, verdicts: list[Verdict], recipe: Path, output: Path) -> Path | None:
+def _contact_sheet(camera: CameraConfig, verdicts: list[Verdict], recipe: Path, output: Path) -> Path | None:
     """Writes the picture of the worst rejects; None if nothing was rejected for its score."""
     worst = worst_rejects(verdicts, _SHEET)
     if not worst:
         return None
-    if demo.data is None:
-        config = SyntheticCamera(kind="synthetic", seed=demo.seed)
-        scene = build_scene(config.width_px, config.height_px, colour=config.colour)
-        images = []
-        for verdict in worst:
-            image = output / "rejects" / f"{verdict.source}.png"
-            image.parent.mkdir(parents=True, exist_ok=True)
-            number = int(image.stem)
-            part = render_part(scene, demo.seed, number, defect_ratio=_SYNTHETIC_DEFECTS, defect_scale=_SYNTHETIC_SCALE)
-            pixels = part.pixels if part.pixels.ndim == 2 else cv2.cvtColor(part.pixels, cv2.COLOR_RGB2BGR)
-            cv2.imwrite(str(image), pixels)
-            images.append(image)
+    if isinstance(camera, SyntheticCamera):
+        images = _rendered_again(camera, worst, output / "rejects")
     else:
-        folder = output / "parts" if demo.parts is not None else demo.data.absolute() / "test"
-        images = [folder / verdict.source for verdict in worst]
+        assert isinstance(camera, FolderCamera)
+        images = [camera.path / verdict.source for verdict in worst]
     sheet = output / "rejects.png"
     _calibration("sheet", str(recipe), str(sheet), *map(str, images))
     return sheet
+
+
+def _rendered_again(camera: SyntheticCamera, verdicts: list[Verdict], folder: Path) -> list[Path]:
+    """Files of the parts that the conveyor showed: a part is a function of its number."""
+    scene = build_scene(camera.width_px, camera.height_px, colour=camera.colour)
+    images = []
+    for verdict in verdicts:
+        image = folder / f"{verdict.source}.png"
+        part = render_part(
+            scene,
+            camera.seed,
+            int(image.stem),
+            defect_ratio=camera.defect_ratio,
+            defect_scale=camera.defect_scale,
+        )
+        write_picture(image, part.pixels)
+        images.append(image)
+    return images
 
 
 def _table(run: Run, threshold: Threshold) -> Table:

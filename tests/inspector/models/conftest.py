@@ -1,8 +1,7 @@
-"""What the tests of the models share: the reference material, and a recipe written from a network."""
+"""What the tests of the models share: a recipe written from a network."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,24 +13,6 @@ from inspector.models.network import InspectionNetwork
 from inspector.models.recipe_network import pack_weights
 from inspector.recipe.manifest import RecipeManifest
 from inspector.recipe.store import Recipe, write_recipe
-
-_SHARED = Path(__file__).parents[4] / "shared"
-
-
-@pytest.fixture(scope="session")
-def shared() -> Callable[[str], Path]:
-    """Finds a file beside the checkout; a checkout elsewhere has none, but the project's own CI must."""
-
-    def find(name: str) -> Path:
-        path = _SHARED / name
-        if not path.exists():
-            message = f"../shared/{name} is not beside this checkout"
-            if os.environ.get("CI") == "true":
-                pytest.fail(message)
-            pytest.skip(message)
-        return path
-
-    return find
 
 
 @pytest.fixture
