@@ -11,7 +11,7 @@ from inspector.domain.errors import ConfigError
 from inspector.domain.threshold import Threshold
 from inspector.domain.verdict import Cause, Decision, Verdict
 
-#: Upper bounds of the latency buckets in seconds; the deadline is added to them.
+#: Upper bounds of the latency buckets in seconds; the deadline and shares of it are added to them.
 _LATENCY_BOUNDS = (
     0.0005,
     0.001,
@@ -33,6 +33,9 @@ _LATENCY_BOUNDS = (
     0.75,
     1.0,
 )
+#: Shares of the deadline that are bounds too: a quantile near the deadline is then measured, not interpolated over a
+#: wide bucket.
+_DEADLINE_SHARES = (0.5, 0.8, 0.9)
 #: Upper bounds of the score buckets as multiples of the threshold.
 _SCORE_BOUNDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0)
 
@@ -72,7 +75,8 @@ class LineMetrics:
         self._station = station
         self._totals: dict[tuple[str, ...], float] = {}
         self._server: tuple[WSGIServer, threading.Thread] | None = None
-        bounds = tuple(sorted({*_LATENCY_BOUNDS, deadline_s}))
+        shares = (round(share * deadline_s, 9) for share in _DEADLINE_SHARES)
+        bounds = tuple(sorted({*_LATENCY_BOUNDS, *shares, deadline_s}))
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(name, text, ("station", *labels), registry=registry)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 import zmq
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 import inspector
 from inspector.config.schema import InspectorConfig
@@ -103,8 +103,10 @@ def open_station(
 
 def _metrics(config: InspectorConfig, recipe: Recipe) -> LineMetrics:
     manifest = recipe.manifest
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)  # start time, memory and descriptors of the gate
     return LineMetrics(
-        CollectorRegistry(),
+        registry,
         station=config.station,
         deadline_s=config.line.deadline_ms / 1000,
         threshold=Threshold(**manifest.threshold.model_dump()),

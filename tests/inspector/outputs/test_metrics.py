@@ -109,6 +109,16 @@ def test_deadline_is_a_bucket_of_the_latency(registry: CollectorRegistry, metric
     assert value(registry, "inspector_deadline_seconds") == 0.123
 
 
+def test_latency_near_a_long_deadline_is_measured_not_interpolated(registry: CollectorRegistry) -> None:
+    # With no bound between 1 s and a deadline of 20 s, a 99th percentile of 2 s read as up to 20 s.
+    make(registry, deadline_s=20.0).verdict(
+        verdict(Decision.PASS, Cause.SCORE_WITHIN_THRESHOLD, decided_ns=15_900_000_000)
+    )
+    shares = {"10.0": 0, "16.0": 1, "18.0": 1, "20.0": 1}
+    for bound, count in shares.items():
+        assert value(registry, "inspector_stage_seconds_bucket", stage="whole", le=bound) == count
+
+
 @pytest.mark.parametrize("deadline_s", [0.5, 0.0001, 3600.0])
 def test_any_deadline_makes_proper_buckets(registry: CollectorRegistry, deadline_s: float) -> None:
     metrics = make(registry, deadline_s=deadline_s)
