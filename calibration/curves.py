@@ -31,14 +31,22 @@ class Curve:
         Args:
             limit: In (0, 1], within the range of x.
         """
+        part = self.up_to(limit)
+        return float(np.sum((part.x[1:] - part.x[:-1]) * (part.y[1:] + part.y[:-1]))) / 2.0 / limit
+
+    def up_to(self, limit: float) -> Curve:
+        """The curve from 0 to x = `limit`, its last point interpolated there.
+
+        Args:
+            limit: In (0, 1], within the range of x.
+        """
         inside = self.x <= limit
         x, y = self.x[inside], self.y[inside]
-        area = float(np.sum((x[1:] - x[:-1]) * (y[1:] + y[:-1])) / 2.0)
         if x[-1] < limit:
             end = len(x)  # the first point beyond the limit
             slope = (self.y[end] - y[-1]) / (self.x[end] - x[-1])
-            area += float((limit - x[-1]) * (y[-1] + slope * (limit - x[-1]) / 2.0))
-        return area / limit
+            x, y = np.append(x, limit), np.append(y, y[-1] + slope * (limit - x[-1]))
+        return Curve(x, y)
 
     def thinned(self, points: int = 400) -> Curve:
         """At most `points` of the points, evenly spaced along the curve, both ends kept.

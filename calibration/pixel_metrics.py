@@ -2,20 +2,21 @@
 
 Every distinct value is a threshold, nothing is binned, nothing is scaled over the test set. The size of the
 maps is the caller's and belongs beside the figures: MVTec's own evaluation uses the original resolution, most
-papers 224 or 256 px. The 167 images of MVTec's largest category at 256 px take 0.5 GB and a few seconds.
+papers 224 or 256 px. 160 images of 1024 x 1024 px, about what MVTec's largest categories have, take 20 seconds and
+2.5 GB on one core.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from calibration.curves import BestF1, Counts, Curve, Floats, Mask, best_f1, from_zero, tie_ends
+from calibration.curves import BestF1, Curve, Floats, Mask, tie_ends
 from inspector.domain.errors import DataError
 
 #: False-positive rate up to which AU-PRO integrates (Bergmann et al., IJCV 2021).
@@ -29,7 +30,11 @@ _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=np.int8)
 
 
 class PixelRanking:
-    """All pixels of all images in descending order of score: the basis of every pixel metric.
+    """The pixels of all images, ranked by score: the basis of every pixel metric.
+
+    Only the defective pixels are ranked one by one; those of the background are sorted and counted. A curve turns
+    nowhere else than at the value of a defective pixel, so nothing is lost, and a background of 160 million pixels
+    costs seconds.
 
     Args:
         maps: Anomaly maps, each (H, W), finite; sizes may differ.
@@ -41,35 +46,38 @@ class PixelRanking:
     """
 
     def __init__(self, maps: Iterable[Map], masks: Iterable[Mask]) -> None:
-        pairs = list(_checked_pairs(maps, masks))
-        regions, sizes = _regions([mask for _, mask in pairs])
-        scores = np.concatenate([anomaly_map.ravel() for anomaly_map, _ in pairs])
+        outside, inside, regions = [], [], []
+        count = 0
+        for anomaly_map, mask in _checked_pairs(maps, masks):
+            outside.append(anomaly_map[~mask])
+            if mask.any():
+                labelled, found = ndimage.label(mask, structure=_EIGHT_NEIGHBOURS)
+                inside.append(anomaly_map[mask])
+                regions.append(labelled[mask] - 1 + count)
+                count += found
+        #: Regions of all masks, 8-connected.
+        self.regions = count
+        self._ascending = np.concatenate(outside)
+        self._ascending.sort()
+        scores = np.concatenate(inside) if inside else np.empty(0, self._ascending.dtype)
+        region_of = np.concatenate(regions) if regions else np.empty(0, np.int64)
+        #: Pixels of defects.
+        self.defective = scores.size
+        #: Pixels outside of defects, those of good images included.
+        self.background = self._ascending.size
+
         order = np.argsort(-scores)
         ranked = scores[order]
-        region_of = regions[order]
-        del scores, order, regions
-
-        ends = tie_ends(ranked)
-        positive = region_of > 0
-        hits = np.cumsum(positive, dtype=np.int64)[ends]
-        #: Regions of all masks, 8-connected.
-        self.regions = len(sizes)
-        # Each region weighs the same, however many pixels it has; the background weighs nothing.
-        weights = np.concatenate([[0.0], 1.0 / (max(1, len(sizes)) * sizes)])
-        self._overlap = np.cumsum(weights[region_of])[ends]
-        self._thresholds = ranked[ends]
-        self._hits = hits
-        self._alarms = (ends + 1) - hits
-
-    @property
-    def defective(self) -> int:
-        """Pixels of defects."""
-        return int(self._hits[-1])
-
-    @property
-    def background(self) -> int:
-        """Pixels outside of defects, those of good images included."""
-        return int(self._alarms[-1])
+        ends = tie_ends(ranked) if scores.size else np.empty(0, np.int64)
+        # Each region weighs the same, however many pixels it has.
+        weights = 1.0 / (max(1, count) * np.bincount(region_of, minlength=count))
+        self._levels = ranked[ends]
+        self._hits = ends + 1
+        self._overlap = np.cumsum(weights[region_of[order]])[ends]
+        ascending = self._levels[::-1]
+        #: Background above each level, and at or above it.
+        self._above = self.background - np.searchsorted(self._ascending, ascending, side="right")[::-1]
+        self._alarms = self.background - np.searchsorted(self._ascending, ascending, side="left")[::-1]
 
     def roc(self) -> Curve:
         """True-positive rate against false-positive rate of the pixels, from (0, 0) to (1, 1).
@@ -78,21 +86,22 @@ class PixelRanking:
             DataError: No defective pixel, or no background.
         """
         self._need_both("ROC")
-        return Curve(from_zero(self._alarms / self.background), from_zero(self._hits / self.defective))
+        return self._curve(self._hits / self.defective)
 
     def pro(self) -> Curve:
         """Per-region overlap, averaged over all regions, against the false-positive rate.
 
         Steps 1 and 2 of MVTec's evaluation: regions are 8-connected, the background is that of all images,
-        good ones included; the last point of each group of ties is kept; from (0, 0) to (1, 1).
+        good ones included; a group of ties is one step of the curve; from (0, 0) to (1, 1). Points on a straight
+        line between two others are left out.
 
         Raises:
             DataError: No region, or no background.
         """
         self._need_both("PRO")
-        overlap = np.minimum(from_zero(self._overlap), 1.0)
+        overlap = np.minimum(self._overlap, 1.0)
         overlap[-1] = 1.0
-        return Curve(from_zero(self._alarms / self.background), overlap)
+        return self._curve(overlap)
 
     def auroc(self) -> float:
         """P(defective pixel > background pixel) + P(equal) / 2, in [0, 1]; NaN without one of them."""
@@ -115,7 +124,22 @@ class PixelRanking:
         """The best F1 of the pooled pixels; it equals the best pooled DICE."""
         if not self.defective:
             return BestF1(math.nan, math.nan)
-        return best_f1(self._thresholds, self._hits, self._alarms)
+        f1 = 2.0 * self._hits / (self._hits + self._alarms + self.defective)
+        best = int(np.argmax(f1))
+        # The best threshold includes its own level; "above" is said with the next lower value.
+        below = self.background - int(self._alarms[best])
+        lower = [float(self._ascending[below - 1])] if below else []
+        lower += [float(level) for level in self._levels[best + 1 : best + 2]]
+        return BestF1(float(f1[best]), max(lower, default=-math.inf))
+
+    def _curve(self, reached: Floats) -> Curve:
+        """The curve through what is reached above each level and, after its ties, at it."""
+        before = np.concatenate([[0.0], reached[:-1]])
+        x = np.stack([self._above, self._alarms], axis=1).ravel() / self.background
+        y = np.stack([before, reached], axis=1).ravel()
+        x, y = np.concatenate([[0.0], x, [1.0]]), np.concatenate([[0.0], y, [1.0]])
+        new = np.append(True, (x[1:] != x[:-1]) | (y[1:] != y[:-1]))
+        return Curve(x[new], y[new])
 
     def _need_both(self, what: str) -> None:
         if not (self.defective and self.background):
@@ -257,15 +281,3 @@ def _checked_pairs(maps: Iterable[Map], masks: Iterable[Mask]) -> Iterator[tuple
         yield anomaly_map, mask
     if number < 0:
         raise ValueError("no maps")
-
-
-def _regions(masks: Sequence[Mask]) -> tuple[NDArray[np.int32], Counts]:
-    """The region of each pixel of all images, 0 for background, and the pixels of each region."""
-    numbered = []
-    count = 0
-    for mask in masks:
-        labelled, found = ndimage.label(mask, structure=_EIGHT_NEIGHBOURS)
-        numbered.append(np.where(labelled > 0, labelled + count, 0).astype(np.int32).ravel())
-        count += found
-    regions = np.concatenate(numbered)
-    return regions, np.bincount(regions, minlength=count + 1)[1:]

@@ -355,10 +355,8 @@ def test_confusion_decides_as_the_line_does() -> None:
 
 def test_thinned_curve_keeps_its_ends_and_its_area() -> None:
     generator = np.random.default_rng(4)
-    maps = [generator.random((64, 64)).astype(np.float32) for _ in range(3)]
-    masks = [np.zeros((64, 64), dtype=np.bool_) for _ in range(3)]
-    masks[0][10:20, 10:20] = True
-    maps[0][10:20, 10:20] += 0.5
+    masks = [generator.random((64, 64)) < 0.3 for _ in range(3)]
+    maps = [(generator.random((64, 64)) + 0.3 * mask).astype(np.float32) for mask in masks]
     curve = PixelRanking(maps, masks).roc()
     thin = curve.thinned(200)
     assert len(curve.x) > 5000
@@ -373,3 +371,12 @@ def test_area_of_a_straight_line() -> None:
     line = Curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
     assert line.area() == pytest.approx(0.5)
     assert line.area(0.3) == pytest.approx(0.15)
+
+
+@pytest.mark.parametrize("limit", [0.3, 0.5, 1.0])
+def test_beginning_of_a_curve_ends_at_its_limit(limit: float) -> None:
+    curve = Curve(np.array([0.0, 0.0, 0.5, 1.0]), np.array([0.0, 0.4, 0.6, 1.0]))
+    beginning = curve.up_to(limit)
+    assert beginning.x[-1] == limit
+    assert beginning.y[-1] == pytest.approx(np.interp(limit, curve.x, curve.y))
+    assert beginning.area(limit) == pytest.approx(curve.area(limit))
