@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from typing import TypeVar
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -11,7 +12,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from inspector.models.feature_mapping import ConvBlock
 
 
-def fold_batch_norms(network: nn.Module) -> nn.Module:
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def fold_batch_norms(network: Network) -> Network:
     """A copy of a network in which each convolution does the work of the batch normalisation after it.
 
     Folded are neighbours in an `nn.Sequential`, torchvision's pairs ``convN``, ``bnN``, and `ConvBlock`; what is

@@ -142,7 +142,8 @@ def start(random_recipe: Path, parts: Path, tmp_path: Path) -> Iterator[StartDae
             "recipe": str(random_recipe),
             "camera": {"kind": "folder", "path": str(parts)},
             "line": {"deadline_ms": 20_000},
-            "worker": {"allow_random_weights": True, "threads": 1},
+            # the engine that starts soonest
+            "worker": {"allow_random_weights": True, "threads": 1, "engine": "pytorch"},
             "verdicts": {"endpoint": f"ipc://{runtime}-verdicts", "log": str(folder / "verdicts.jsonl")},
             "metrics": {"port": 0},
             "supervision": {"stop_timeout_s": 8},

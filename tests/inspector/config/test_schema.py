@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from inspector.config.schema import InspectorConfig, Metrics, Verdicts
+from inspector.config.schema import InspectorConfig, Metrics, Verdicts, Worker
 
 
 def models(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -99,3 +99,22 @@ def test_configuration_survives_the_way_to_the_children() -> None:
     camera = {"kind": "genicam", "serial": "1", "features": [{"name": "Gain", "value": 2.5}]}
     config = InspectorConfig.model_validate({"station": "s", "recipe": "/r", "camera": camera})
     assert InspectorConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(("device", "engine"), [("cpu", "openvino"), ("cuda", "pytorch")])
+def test_the_engine_follows_the_device_unless_it_is_named(device: Any, engine: str) -> None:
+    assert Worker(device=device).chosen_engine == engine
+    assert Worker(device=device, engine="pytorch").chosen_engine == "pytorch"
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({"device": "cuda", "engine": "openvino"}, "take device cpu, or engine pytorch"),
+        ({"device": "cuda", "precision": "bfloat16"}, "bfloat16 needs engine openvino"),
+        ({"engine": "pytorch", "precision": "bfloat16"}, "bfloat16 needs engine openvino"),
+    ],
+)
+def test_an_engine_that_can_not_do_it_is_refused(settings: dict[str, Any], remedy: str) -> None:
+    with pytest.raises(ValidationError, match=remedy):
+        Worker(**settings)

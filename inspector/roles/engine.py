@@ -1,0 +1,57 @@
+"""From a recipe to an engine that has proven itself on the recipe's golden frame."""
+
+from __future__ import annotations
+
+import torch
+
+from inspector.config.schema import Worker
+from inspector.domain.errors import EngineError
+from inspector.engines.base import Engine
+from inspector.engines.eager import EagerEngine
+from inspector.models.folding import fold_batch_norms
+from inspector.models.partition import partition
+from inspector.models.preprocess import Preprocess
+from inspector.models.recipe_network import load_network
+from inspector.recipe.store import Recipe
+
+
+def create_engine(settings: Worker, recipe: Recipe) -> Engine:
+    """The engine that the configuration asks for, warmed up and proven on the golden frame.
+
+    Args:
+        settings: Device, engine, precision, threads and batch size.
+        recipe: Of the same precision.
+
+    Raises:
+        EngineError: The engine can't be had here, or the golden frame's score is not the recipe's.
+    """
+    torch.set_num_threads(settings.threads)
+    engine = _build(settings, recipe)
+    golden = recipe.manifest.golden
+    score = engine.warm_up(recipe.golden_frame())
+    if not abs(score - golden.score) <= golden.tolerance * max(abs(golden.score), 1e-9):
+        raise EngineError(
+            f"golden frame: this engine's score is {score:.6g}, the recipe's {golden.score:.6g} "
+            f"(tolerance {golden.tolerance:.1%}); the engine does not compute the recipe's network"
+        )
+    return engine
+
+
+def _build(settings: Worker, recipe: Recipe) -> Engine:
+    manifest = recipe.manifest
+    preprocess = Preprocess(manifest.geometry, manifest.normalisation)
+    network = fold_batch_norms(load_network(recipe))
+    if settings.chosen_engine == "pytorch":
+        return EagerEngine(preprocess, network, device=settings.device, max_batch=settings.max_batch)
+    from inspector.engines.openvino_cpu import OpenVinoEngine  # a second to load, which others need not wait for
+
+    body, head = partition(network)
+    return OpenVinoEngine(
+        preprocess,
+        body,
+        head,
+        input_px=(manifest.geometry.height_px, manifest.geometry.width_px),
+        precision=settings.precision,
+        threads=settings.threads,
+        max_batch=settings.max_batch,
+    )
