@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from pathlib import Path
 from typing import Literal
@@ -108,6 +109,10 @@ class Supervision(Strict):
     """After SIGTERM the daemon is gone within this time, every open part settled."""
 
 
+def _best_transport() -> Literal["shared_memory", "zeromq"]:
+    return "shared_memory" if hasattr(os, "memfd_create") else "zeromq"
+
+
 class InspectorConfig(Strict):
     """One station: a camera, a worker, a recipe, and what becomes of the verdicts."""
 
@@ -119,6 +124,9 @@ class InspectorConfig(Strict):
     """Where frames come from."""
     line: Line = Line()
     """Deadlines and bounds."""
+    transport: Literal["shared_memory", "zeromq"] = Field(default_factory=_best_transport)
+    """What carries the pixels from the camera process to the worker: a ring of slots in shared memory (Linux), or
+    ZeroMQ messages, which copy them. Default shared_memory where the system has it."""
     worker: Worker = Worker()
     """The process that runs the network."""
     verdicts: Verdicts = Verdicts()

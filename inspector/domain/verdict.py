@@ -40,6 +40,8 @@ class Cause(enum.Enum):
     FRAME_INCOMPLETE = "frame_incomplete"
     #: not inspected: the frame can't be decoded, or its header and pixels disagree.
     FRAME_CORRUPT = "frame_corrupt"
+    #: not inspected: the frame's slot in shared memory was written anew before the worker had done with it.
+    FRAME_OVERWRITTEN = "frame_overwritten"
     #: not inspected: the frame's size or channels are not those of the recipe.
     FRAME_GEOMETRY = "frame_geometry"
     #: not inspected: the score is NaN or infinite; a pass must be proven.

@@ -87,6 +87,12 @@ class LineMetrics:
         self.parts = counter("inspector_parts", "Parts by decision and cause.", "decision", "cause")
         self.triggers = counter("inspector_triggers", "Triggers announced by the camera process.")
         self.frames = counter("inspector_frames", "Frames by what became of them.", "outcome")
+        self.carried = counter(
+            "inspector_carried_frames", "Frames sent to the worker, by what carried them.", "carrier"
+        )
+        self.expired_leases = counter(
+            "inspector_expired_leases", "Slots taken back that the worker did not release in time."
+        )
         self.stray_results = counter("inspector_stray_results", "Results for parts that had their verdict already.")
         self.duplicate_triggers = counter("inspector_duplicate_triggers", "Triggers announced twice; ignored.")
         self.malformed = counter("inspector_malformed_messages", "Messages that could not be read.", "receiver")
@@ -112,6 +118,8 @@ class LineMetrics:
         )
         self.queue = gauge("inspector_queue_frames", "Frames that wait for the worker.")
         self.queue_capacity = gauge("inspector_queue_capacity_frames", "Frames that may wait for the worker.")
+        self.slots_in_use = gauge("inspector_ring_slots", "Slots of the frame ring that hold a frame.")
+        self.slots_capacity = gauge("inspector_ring_capacity_slots", "Slots of the frame ring; 0 without one.")
         self.up = gauge("inspector_process_up", "1 while the process runs and is ready.", "process")
         self.deadline = gauge("inspector_deadline_seconds", "Time from trigger to the deadline of its verdict.")
         self.heartbeat = gauge("inspector_heartbeat_timestamp_seconds", "Wall time of the gate loop's last turn.")
@@ -133,8 +141,11 @@ class LineMetrics:
             self.restarts.labels(station, process)
         for outcome in ("sent", "refused"):
             self.frames.labels(station, outcome)
+        for carrier in ("slot", "message"):
+            self.carried.labels(station, carrier)
         for metric in (self.triggers, self.stray_results, self.duplicate_triggers, self.log_dropped, self.score):
             metric.labels(station)
+        self.expired_leases.labels(station)
         for receiver in ("gate", "camera", "worker"):
             self.malformed.labels(station, receiver)
         self._threshold = threshold.value
@@ -149,11 +160,11 @@ class LineMetrics:
         self.stage.labels(self._station, "whole").observe(verdict.whole_ns / 1e9)
 
     def total(self, metric: Counter, value: float, *labels: str) -> None:
-        """Raises a counter to a total that is kept elsewhere; never lowers it."""
+        """Raises a counter by what a total that is kept elsewhere has grown; one that fell has begun at 0 again."""
         key = (str(metric), *labels)
         former = self._totals.get(key, 0.0)
-        if value > former:
-            metric.labels(self._station, *labels).inc(value - former)
+        if value >= 0:  # not a number is no total
+            metric.labels(self._station, *labels).inc(value - former if value >= former else value)
             self._totals[key] = value
 
     def serve(self, host: str, port: int) -> int:

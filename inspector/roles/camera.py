@@ -16,9 +16,9 @@ from inspector.domain.ledger import trigger_key
 from inspector.domain.verdict import Cause
 from inspector.roles.job import Job, run_child
 from inspector.roles.lifeline import Lifeline
-from inspector.wire.frames import FrameSender
 from inspector.wire.gate_socket import GateOutbox
 from inspector.wire.messages import FrameHeader, Refused, State, Trigger
+from inspector.wire.transport import FrameSender, open_sender
 
 #: Longest wait for a trigger; within it the lifeline is read and the heartbeat sent.
 _TURN_S = 0.05
@@ -143,7 +143,7 @@ class CameraRole:
                 progress=self._progress,
                 triggers=self._sequence,
                 queue_frames=self._sender.waiting,
-                details={"malformed": self._sender.malformed},
+                details=self._sender.counts(),
             )
         )
 
@@ -151,7 +151,7 @@ class CameraRole:
 def work(job: Job) -> None:
     """Runs the camera process until it is told to stop."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    sender = FrameSender(context, job.frames_endpoint)
+    sender = open_sender(context, job.frames_endpoint, job.ring, job.lease_ns)
     gate = GateOutbox(context, job.gate_endpoint)
     try:
         camera = create_camera(job.config.camera, first_part=job.first_part, memory=job.memory)

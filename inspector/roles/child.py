@@ -33,6 +33,7 @@ class Child:
         start_timeout_ns: A child that is not ready after so long is killed.
         heartbeat_timeout_ns: A ready child without progress for so long is killed.
         retry: When a child that had its camera and lost it is tried again, apart from the budget.
+        pass_fds: File descriptors that the child inherits, under the same numbers.
         command: For tests: the command line before the path of the orders.
 
     Attributes:
@@ -53,6 +54,7 @@ class Child:
         start_timeout_ns: int,
         heartbeat_timeout_ns: int,
         retry: LossRetry | None = None,
+        pass_fds: tuple[int, ...] = (),
         command: list[str] | None = None,
     ) -> None:
         self.role = role
@@ -64,6 +66,7 @@ class Child:
         self._make_job = make_job
         self._budget = budget
         self._retry = retry
+        self._pass_fds = pass_fds
         self._folder = folder
         self._start_timeout_ns = start_timeout_ns
         self._heartbeat_timeout_ns = heartbeat_timeout_ns
@@ -102,6 +105,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
+            pass_fds=self._pass_fds,
             env=_QUIET_OPENMP | os.environ,
         )
         self.ready = False

@@ -27,8 +27,13 @@ from inspector.recipe.store import Recipe, load_recipe
 from inspector.roles.gate import Gate, Outputs, Watcher
 from inspector.wire.endpoints import RuntimeFolder, runtime_folder
 from inspector.wire.gate_socket import GateInbox
+from inspector.wire.ring import RingHandle, close_ring, create_ring
 
 log = logging.getLogger("inspector")
+
+
+#: Size of a slot where the recipe does not fix the frame's: 22 megapixels in colour. Larger frames go as messages.
+_ANY_FRAME_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -97,8 +102,34 @@ def open_station(
         inbox = GateInbox(context, folder.gate)
         stack.callback(inbox.close)
         outputs = Outputs(publisher, verdict_log, metrics, ServiceManager(environ))
-        gate = Gate(config, recipe, folder, inbox, outputs, run_id=uuid.uuid4().hex, watcher=watcher, clock_ns=clock_ns)
+        ring = _ring(config, recipe)
+        if ring is not None:
+            stack.callback(close_ring, ring)
+        gate = Gate(
+            config,
+            recipe,
+            folder,
+            inbox,
+            outputs,
+            run_id=uuid.uuid4().hex,
+            ring=ring,
+            watcher=watcher,
+            clock_ns=clock_ns,
+        )
         yield Station(gate, recipe, port)
+
+
+def _ring(config: InspectorConfig, recipe: Recipe) -> RingHandle | None:
+    """Shared memory for the frames, if it is to carry them."""
+    if config.transport != "shared_memory":
+        return None
+    # Those that wait, those that are computed, one that is being written and one that a source has ready.
+    slots = config.line.queue_frames + config.worker.max_batch + 2
+    geometry = recipe.manifest.geometry
+    if geometry.frame_px is None:  # any size: memory is taken as frames come
+        return create_ring(slots, _ANY_FRAME_BYTES, allocate=False)
+    width_px, height_px = geometry.frame_px
+    return create_ring(slots, width_px * height_px * (geometry.channels or 3), allocate=True)
 
 
 def _metrics(config: InspectorConfig, recipe: Recipe) -> LineMetrics:

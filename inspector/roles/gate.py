@@ -27,6 +27,7 @@ from inspector.roles.job import Job
 from inspector.wire.endpoints import RuntimeFolder
 from inspector.wire.gate_socket import GateInbox
 from inspector.wire.messages import GateMessage, Refused, Result, State, Trigger
+from inspector.wire.ring import RingHandle
 
 log = logging.getLogger("inspector")
 
@@ -70,6 +71,7 @@ class Gate:
         inbox: Messages of the children.
         outputs: Where decisions go.
         run_id: Label of this run on the records.
+        ring: Shared memory for frames, handed to the children; None sends frames as messages.
         watcher: Told every verdict.
         clock_ns: Monotonic clock.
 
@@ -88,6 +90,7 @@ class Gate:
         outputs: Outputs,
         *,
         run_id: str,
+        ring: RingHandle | None = None,
         watcher: Watcher = lambda verdict: None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -98,6 +101,7 @@ class Gate:
         self._threshold = Threshold(**recipe.manifest.threshold.model_dump())
         self._scores = recipe.calibration_scores().tolist()
         self._folder = folder
+        self._ring = ring
         self._inbox = inbox
         self._outputs = outputs
         self._run_id = run_id
@@ -172,6 +176,7 @@ class Gate:
                 gate_endpoint=self._folder.gate,
                 first_part=self._ledger.tally().triggered,
                 memory=self._memory,
+                ring=self._ring,
                 recipe_hash=self._recipe.content_hash,
             )
 
@@ -186,6 +191,7 @@ class Gate:
                 None if supervision.camera_retry_s is None else round(supervision.camera_retry_s * 1e9),
                 longest_pause_ns=round(supervision.camera_pause_s * 1e9),
             ),
+            pass_fds=() if self._ring is None else (self._ring.fd,),
         )
 
     def _turn(self) -> None:
@@ -331,6 +337,10 @@ class Gate:
         metrics.total(metrics.malformed, message.details.get("malformed", 0), message.role)
         if message.role == "camera":
             metrics.queue.labels(self._config.station).set(message.queue_frames)
+            metrics.slots_in_use.labels(self._config.station).set(message.details.get("slots_in_use", 0))
+            for carrier in ("slot", "message"):
+                metrics.total(metrics.carried, message.details.get(f"frames_by_{carrier}", 0), carrier)
+            metrics.total(metrics.expired_leases, message.details.get("expired_leases", 0))
             if message.state == "ended":
                 self._ended = True
 
@@ -345,6 +355,7 @@ class Gate:
         metrics.imbalance.labels(station).set(tally.triggered - settled - tally.pending)
         metrics.heartbeat.labels(station).set(time.time())
         metrics.queue_capacity.labels(station).set(self._config.line.queue_frames)
+        metrics.slots_capacity.labels(station).set(self._ring.slots if self._ring is not None else 0)
         metrics.total(metrics.stray_results, self._ledger.stray_results)
         metrics.total(metrics.duplicate_triggers, self._ledger.duplicate_triggers)
         metrics.total(metrics.malformed, self._inbox.malformed, "gate")

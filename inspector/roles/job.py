@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from inspector.config.schema import InspectorConfig
 from inspector.domain.errors import FatalError
+from inspector.wire.ring import RingHandle
 
 log = logging.getLogger("inspector")
 
@@ -34,8 +35,17 @@ class Job(BaseModel):
     """Triggers that earlier camera processes of this run announced."""
     memory: Path | None = None
     """Folder in which a camera keeps what the next camera process of this run must know."""
+    ring: RingHandle | None = None
+    """Shared memory for frames, by a file descriptor that the process inherits; None sends them as messages."""
     recipe_hash: str = ""
     """Content hash of the recipe that the gate decides with."""
+
+    @property
+    def lease_ns(self) -> int:
+        """After this time a frame is out of the worker's hands: a frame whose deadline is over is not taken up any
+        more, and a worker that makes no progress for the heartbeat's limit is killed.
+        """
+        return round(self.config.line.deadline_ms * 1e6 + self.config.supervision.heartbeat_timeout_s * 1e9)
 
 
 def run_child(role: str, work: Callable[[Job], None], argv: list[str]) -> int:

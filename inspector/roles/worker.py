@@ -25,9 +25,10 @@ from inspector.recipe.manifest import Geometry
 from inspector.recipe.store import Recipe, load_recipe
 from inspector.roles.job import Job, run_child
 from inspector.roles.lifeline import Lifeline
-from inspector.wire.frames import FrameReceiver, ReceivedFrame
+from inspector.wire.frames import ReceivedFrame
 from inspector.wire.gate_socket import GateOutbox
 from inspector.wire.messages import FrameHeader, Result, State
+from inspector.wire.transport import FrameReceiver, open_receiver
 
 log = logging.getLogger("inspector")
 
@@ -90,30 +91,35 @@ class WorkerRole:
                 self._report("running")
         self._report("stopped")
 
-    def _take(self) -> list[tuple[FrameHeader, Pixels, int]]:
+    def _take(self) -> list[tuple[ReceivedFrame, Pixels, int]]:
         """The frames that wait, at most a batch; those that can't be judged are answered at once."""
-        taken: list[tuple[FrameHeader, Pixels, int]] = []
+        taken: list[tuple[ReceivedFrame, Pixels, int]] = []
         while len(taken) < self._max_batch:
             frame = self._receiver.receive()
             if frame is None:
                 break
             received_ns = self._clock_ns()
             try:
-                taken.append((frame.header, self._usable(frame, received_ns), received_ns))
+                taken.append((frame, self._usable(frame, received_ns), received_ns))
             except PartError as error:
+                frame.release()
                 self._refuse(frame.header, error.cause, received_ns)
         return taken
 
     def _usable(self, frame: ReceivedFrame, now_ns: int) -> Pixels:
         if frame.pixels is None:
-            raise PartError(Cause.FRAME_CORRUPT, "header and pixels disagree")
+            raise PartError(frame.problem, "the frame came without its pixels")
         if now_ns >= frame.header.deadline_ns:
             raise PartError(Cause.EXPIRED_IN_QUEUE, "the deadline is over")
         check_frame(frame.pixels, self._geometry)
         return frame.pixels
 
-    def _judge(self, frames: Sequence[tuple[FrameHeader, Pixels, int]]) -> None:
-        for (header, _pixels, received_ns), scored in zip(frames, self._infer(frames), strict=True):
+    def _judge(self, frames: Sequence[tuple[ReceivedFrame, Pixels, int]]) -> None:
+        for (frame, _pixels, received_ns), scored in zip(frames, self._infer(frames), strict=True):
+            header = frame.header
+            if not frame.release():  # the score is that of pixels written over while they were read
+                self._refuse(header, Cause.FRAME_OVERWRITTEN, received_ns)
+                continue
             if scored is None:
                 self._refuse(header, Cause.ENGINE_ERROR, received_ns)
                 continue
@@ -132,7 +138,7 @@ class WorkerRole:
             )
             self._computed += 1
 
-    def _infer(self, frames: Sequence[tuple[FrameHeader, Pixels, int]]) -> list[Scored | None]:
+    def _infer(self, frames: Sequence[tuple[ReceivedFrame, Pixels, int]]) -> list[Scored | None]:
         """Scores of a batch; if it fails, of each frame alone, so that one bad frame costs one part."""
         try:
             return list(self._engine.infer([pixels for _, pixels, _ in frames]))
@@ -207,7 +213,7 @@ def work(job: Job) -> None:
     gc.freeze()  # a full collection with torch loaded takes a tenth of a second
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     gate = GateOutbox(context, job.gate_endpoint)
-    receiver = FrameReceiver(context, job.frames_endpoint, job.incarnation)
+    receiver = open_receiver(context, job.frames_endpoint, job.incarnation, job.ring)
     try:
         WorkerRole(job, recipe.manifest.geometry, engine, receiver, gate, Lifeline()).run()
     finally:

@@ -1,4 +1,4 @@
-"""Frames from the camera process to the workers: ZeroMQ with credits, so that the queue's bound is exact.
+"""Frames from the camera process to the workers over ZeroMQ, with credits, so that the queue's bound is exact.
 
 A worker says how many frames it takes and gives one credit back for each frame that it took up. The camera
 process sends only against credit: high-water marks don't bound small messages, and a frame sent to a dead worker
@@ -21,8 +21,8 @@ from inspector.domain.verdict import Cause
 from inspector.wire.messages import Credit, FrameHeader, WireError
 
 
-class FrameSender:
-    """The camera process's end.
+class ZeromqSender:
+    """The camera process's end; a `FrameSender`.
 
     Args:
         context: ZeroMQ context.
@@ -30,6 +30,7 @@ class FrameSender:
 
     Attributes:
         malformed: Messages from workers that could not be read.
+        sent: Frames sent with their pixels in the message.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
@@ -42,6 +43,7 @@ class FrameSender:
         self._credit: dict[int, int] = {}
         self._granted: dict[int, int] = {}
         self.malformed = 0
+        self.sent = 0
 
     @property
     def socket(self) -> zmq.Socket[bytes]:
@@ -71,6 +73,10 @@ class FrameSender:
         elif credit.opening and credit.worker > max(self._credit, default=0):  # the former worker is gone
             self._credit = {credit.worker: credit.frames}
             self._granted = {credit.worker: credit.frames}
+            self._welcome(credit.worker)
+
+    def _welcome(self, worker: int) -> None:
+        """For transports that keep something for the workers before this one."""
 
     @property
     def waiting(self) -> int:
@@ -84,6 +90,14 @@ class FrameSender:
         worker, credit = max(self._credit.items(), key=lambda item: item[1])
         return worker if credit > 0 else Cause.QUEUE_FULL
 
+    def counts(self) -> dict[str, float]:
+        """What the gate's metrics show of the transport, by name."""
+        return {"malformed": self.malformed, "frames_by_message": self.sent}
+
+    def allocate(self, shape: tuple[int, ...]) -> Pixels:
+        """Memory for a frame: uint8, C-contiguous, of this shape, not initialised."""
+        return np.empty(shape, np.uint8)
+
     def send(self, worker: int, header: FrameHeader, pixels: Pixels) -> Cause | None:
         """Hands a frame to the transport without a copy and without waiting.
 
@@ -95,9 +109,14 @@ class FrameSender:
         Returns:
             None, or why the frame could not be sent.
         """
-        identity = worker_identity(worker)
+        refusal = self._deliver(worker, header.encode(), pixels.data.cast("B"))
+        self.sent += refusal is None
+        return refusal
+
+    def _deliver(self, worker: int, *parts: bytes | memoryview) -> Cause | None:
+        """A message to a worker, against its credit."""
         try:
-            self._socket.send_multipart([identity, header.encode(), pixels.data.cast("B")], zmq.NOBLOCK, copy=False)
+            self._socket.send_multipart([worker_identity(worker), *parts], zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return Cause.QUEUE_FULL
         except zmq.ZMQError as error:
@@ -116,19 +135,29 @@ class FrameSender:
 
 @dataclass(frozen=True)
 class ReceivedFrame:
-    """A frame in the worker's hands.
+    """A frame in the worker's hands, until it is released.
 
     Attributes:
         header: As sent.
-        pixels: uint8, a view on the message's memory, (H, W) or (H, W, 3); None if header and pixels disagree.
+        pixels: uint8, a view on the transport's memory, (H, W) or (H, W, 3); None if there are none to be had.
+        problem: Why there are none.
     """
 
     header: FrameHeader
     pixels: Pixels | None
+    problem: Cause = Cause.FRAME_CORRUPT
+
+    def release(self) -> bool:
+        """The worker has done with the pixels: it must not read them any more. To be called for every frame, once.
+
+        Returns:
+            True if the pixels were those that were sent until now; otherwise what was made of them is void.
+        """
+        return True
 
 
-class FrameReceiver:
-    """The worker's end.
+class ZeromqReceiver:
+    """The worker's end; a `FrameReceiver`.
 
     Args:
         context: ZeroMQ context.
@@ -171,11 +200,15 @@ class FrameReceiver:
             return None
         self._give(1)
         try:
-            header = FrameHeader.decode(parts[0].buffer)
+            return self._unpack([part.buffer for part in parts])
         except WireError:
             self.malformed += 1
             return None
-        buffer = parts[1].buffer if len(parts) == 2 else memoryview(b"")
+
+    def _unpack(self, parts: list[memoryview]) -> ReceivedFrame:
+        """The frame in a message; raises WireError."""
+        header = FrameHeader.decode(parts[0])
+        buffer = parts[1] if len(parts) == 2 else memoryview(b"")
         if buffer.nbytes != header.pixel_bytes or header.pixel_bytes == 0:
             return ReceivedFrame(header, None)
         pixels: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8).reshape(header.shape)

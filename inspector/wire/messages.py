@@ -38,6 +38,7 @@ class Kind(enum.IntEnum):
     RESULT = 4
     STATE = 5
     CREDIT = 6
+    SLOT = 7
 
 
 _ROLES = ("camera", "worker")
@@ -58,6 +59,7 @@ _CAUSES = (
     Cause.FRAME_GEOMETRY,
     Cause.SCORE_NOT_FINITE,
     Cause.ENGINE_ERROR,
+    Cause.FRAME_OVERWRITTEN,
 )
 
 
@@ -174,6 +176,33 @@ class FrameHeader:
             raise WireError(f"unknown pixel format {pixel_format}") from None
         times_ns = (triggered_ns, captured_ns, sent_ns, deadline_ns)
         return cls(_trigger(trigger), *times_ns, layout, width_px, height_px)
+
+
+@dataclass(frozen=True)
+class SlotFrame:
+    """Camera process to worker, in place of header and pixels: where the pixels lie in the frame ring.
+
+    Attributes:
+        slot: Number of the slot.
+        generation: Of the pixels in it, see `inspector.wire.leases`.
+        header: The frame's.
+    """
+
+    slot: int
+    generation: int
+    header: FrameHeader
+
+    _layout: ClassVar[struct.Struct] = struct.Struct("<QI4x")
+
+    def encode(self) -> bytes:
+        """The message's bytes; the header's own message stands at their end."""
+        return _head(Kind.SLOT) + self._layout.pack(self.generation, self.slot) + self.header.encode()
+
+    @classmethod
+    def decode(cls, data: bytes | memoryview) -> SlotFrame:
+        """Reads `encode`'s bytes; raises WireError."""
+        generation, slot = _unpack(cls._layout, data, Kind.SLOT, exact=False)
+        return cls(slot, generation, FrameHeader.decode(data[_HEAD.size + cls._layout.size :]))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Children killed and stopped in the middle of a run: no part is lost, the ledger sums, the line goes on."""
+"""Children killed and stopped in the middle of a run: no part is lost, the ledger sums, the line goes on.
+
+Frames go as messages here; `test_ring.py` does the same to frames in shared memory.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ CONVEYOR = {"kind": "synthetic", "rate": 60, "width_px": 64, "height_px": 64}
 
 
 def test_a_killed_worker_costs_its_parts_their_verdict_but_loses_none(start: StartDaemon) -> None:
-    daemon = start(camera=CONVEYOR)
+    daemon = start(transport="zeromq", camera=CONVEYOR)
     daemon.wait_for_verdicts(30)
     worker = daemon.wait_for_child("worker")
     os.kill(worker, signal.SIGKILL)
@@ -34,7 +37,7 @@ def test_a_killed_worker_costs_its_parts_their_verdict_but_loses_none(start: Sta
 
 
 def test_a_killed_camera_process_goes_on_with_the_next_part(start: StartDaemon) -> None:
-    daemon = start(camera=CONVEYOR | {"rate": 40, "parts": 150})
+    daemon = start(transport="zeromq", camera=CONVEYOR | {"rate": 40, "parts": 150})
     daemon.wait_for_verdicts(30)
     camera = daemon.wait_for_child("camera")
     os.kill(camera, signal.SIGKILL)
@@ -50,7 +53,9 @@ def test_a_killed_camera_process_goes_on_with_the_next_part(start: StartDaemon) 
 
 
 def test_a_stopped_worker_is_found_out_and_its_parts_are_settled_at_their_deadline(start: StartDaemon) -> None:
-    daemon = start(camera=CONVEYOR, line={"deadline_ms": 400}, supervision={"heartbeat_timeout_s": 2})
+    daemon = start(
+        transport="zeromq", camera=CONVEYOR, line={"deadline_ms": 400}, supervision={"heartbeat_timeout_s": 2}
+    )
     daemon.wait_for_verdicts(30)
     worker = daemon.wait_for_child("worker")
     os.kill(worker, signal.SIGSTOP)
@@ -67,7 +72,7 @@ def test_a_stopped_worker_is_found_out_and_its_parts_are_settled_at_their_deadli
 
 
 def test_a_stopped_camera_process_is_found_out_and_replaced(start: StartDaemon) -> None:
-    daemon = start(camera=CONVEYOR, supervision={"heartbeat_timeout_s": 2})
+    daemon = start(transport="zeromq", camera=CONVEYOR, supervision={"heartbeat_timeout_s": 2})
     daemon.wait_for_verdicts(10)
     camera = daemon.wait_for_child("camera")
     os.kill(camera, signal.SIGSTOP)
@@ -78,7 +83,7 @@ def test_a_stopped_camera_process_is_found_out_and_replaced(start: StartDaemon) 
 
 
 def test_a_worker_that_dies_again_and_again_ends_the_daemon_with_every_part_settled(start: StartDaemon) -> None:
-    daemon = start(camera=CONVEYOR, supervision={"restarts": 1})
+    daemon = start(transport="zeromq", camera=CONVEYOR, supervision={"restarts": 1})
     worker = daemon.wait_for_child("worker")
     daemon.wait_for_verdicts(1)
     os.kill(worker, signal.SIGKILL)

@@ -61,9 +61,11 @@ class Sender:
         self.answer: Cause | None = None
         self.sent: list[tuple[FrameHeader, Pixels]] = []
         self.waiting = 0
-        self.malformed = 0
         self.socket = Socket()
         self._order = order
+
+    def counts(self) -> dict[str, float]:
+        return {"malformed": 0}
 
     def take_credits(self) -> None:
         pass

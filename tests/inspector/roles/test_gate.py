@@ -289,3 +289,17 @@ def test_a_camera_process_that_ends_after_its_last_part_is_no_error(line: Bench)
     line.camera.died = line.camera.exhausted = True
     line.turn()
     assert line.gate._finished()
+
+
+def test_what_carries_the_frames_is_shown_over_restarts_of_the_camera_process(line: Bench) -> None:
+    def state(**details: float) -> State:
+        return State("camera", line.camera.incarnation, "running", details=details)
+
+    line.turn(state(frames_by_slot=7, frames_by_message=1, slots_in_use=3, expired_leases=2))
+    line.camera.incarnation = 2
+    line.turn(state(), state(frames_by_slot=5, slots_in_use=1))
+    assert line.metric('inspector_carried_frames_total{carrier="slot"').endswith(" 12.0")
+    assert line.metric('inspector_carried_frames_total{carrier="message"').endswith(" 1.0")
+    assert line.metric("inspector_expired_leases_total{").endswith(" 2.0")
+    assert line.metric("inspector_ring_slots{").endswith(" 1.0")
+    assert line.metric("inspector_ring_capacity_slots{").endswith(" 0.0")

@@ -23,6 +23,7 @@ from inspector.wire.messages import (
     Kind,
     Refused,
     Result,
+    SlotFrame,
     State,
     Trigger,
     WireError,
@@ -87,8 +88,9 @@ STATES = st.builds(
     details=st.dictionaries(st.text(), st.integers(0, 2**53) | st.floats(-1e18, 1e18), max_size=4),
 )
 CREDITS = st.builds(Credit, worker=WORKER, frames=WORKER, opening=st.booleans())
+SLOTS = st.builds(SlotFrame, slot=WORKER, generation=st.integers(0, 2**64 - 1), header=HEADERS)
 FOR_THE_GATE = st.one_of(TRIGGERS, REFUSALS, RESULTS, STATES)
-ANY = st.one_of(HEADERS, FOR_THE_GATE, CREDITS)
+ANY = st.one_of(HEADERS, FOR_THE_GATE, CREDITS, SLOTS)
 
 STATE_HEAD = struct.pack("<4sHH", MAGIC, VERSION, Kind.STATE)
 
@@ -109,7 +111,7 @@ def test_gate_tells_its_messages_apart(message: Any) -> None:
     assert decode_for_gate(message.encode()) == message
 
 
-@given(message=st.one_of(HEADERS, CREDITS))
+@given(message=st.one_of(HEADERS, CREDITS, SLOTS))
 def test_gate_refuses_what_is_for_others(message: Any) -> None:
     with pytest.raises(WireError, match="is not for the gate"):
         decode_for_gate(message.encode())
@@ -128,7 +130,7 @@ def test_truncated_message_is_refused(message: Any, share: float) -> None:
         type(message).decode(data[: int(len(data) * share)])
 
 
-@given(message=st.one_of(HEADERS, TRIGGERS, REFUSALS, RESULTS, CREDITS), more=st.binary(min_size=1, max_size=9))
+@given(message=st.one_of(HEADERS, TRIGGERS, REFUSALS, RESULTS, CREDITS, SLOTS), more=st.binary(min_size=1, max_size=9))
 def test_message_that_is_too_long_is_refused(message: Any, more: bytes) -> None:
     with pytest.raises(WireError):
         type(message).decode(message.encode() + more)
@@ -141,7 +143,7 @@ def test_message_that_is_too_long_is_refused(message: Any, more: bytes) -> None:
 @example(b"")
 @example(STATE_HEAD + b"[" * 100_000)
 def test_garbage_is_refused_and_nothing_worse(data: bytes) -> None:
-    for decode in (decode_for_gate, FrameHeader.decode, Credit.decode, Trigger.decode, Result.decode, State.decode):
+    for decode in (decode_for_gate, FrameHeader.decode, Credit.decode, SlotFrame.decode, Result.decode, State.decode):
         with contextlib.suppress(WireError):
             decode(data)
 
@@ -179,7 +181,16 @@ def test_foreign_message_is_refused_with_the_reason(data: bytes, message: str) -
 
 
 @pytest.mark.parametrize(
-    "decode", [FrameHeader.decode, Trigger.decode, Refused.decode, Result.decode, State.decode, Credit.decode]
+    "decode",
+    [
+        FrameHeader.decode,
+        Trigger.decode,
+        Refused.decode,
+        Result.decode,
+        State.decode,
+        Credit.decode,
+        SlotFrame.decode,
+    ],
 )
 def test_another_kind_is_refused(decode: Any) -> None:
     other = Credit(1, 1) if decode != Credit.decode else Refused(1, Cause.QUEUE_FULL)
@@ -209,10 +220,11 @@ def test_causes_keep_their_numbers() -> None:
         "frame_geometry": 9,
         "score_not_finite": 10,
         "engine_error": 11,
+        "frame_overwritten": 12,
     }
 
 
-@pytest.mark.parametrize("number", [0, 12, 65535])
+@pytest.mark.parametrize("number", [0, 13, 65535])
 def test_refusal_without_a_known_cause_is_refused(number: int) -> None:
     with pytest.raises(WireError, match="cause"):
         Refused.decode(head(Kind.REFUSED) + struct.pack("<QH", 1, number))

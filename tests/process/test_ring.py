@@ -1,0 +1,158 @@
+"""Frames in shared memory under a real daemon: processes killed and stopped, and never a verdict on other pixels."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from .conftest import Daemon, StartDaemon, wait_for
+
+pytestmark = pytest.mark.process
+
+PARTS = 60
+SLOTS = 8 + 4 + 2  # line.queue_frames, worker.max_batch, one being written, one that a source has ready
+
+#: Scores of the same pixels differ by so much at most, whatever batch they were computed in.
+SAME = 1e-5
+
+_expected: dict[str, float] = {}
+
+
+def carried(by: str) -> str:
+    return f'inspector_carried_frames_total{{carrier="{by}"'
+
+
+def metric(daemon: Daemon, series: str) -> float:
+    """The value of a series whose line begins so; labels stand in the order of the alphabet."""
+    port = re.search(r"http://127\.0\.0\.1:(\d+)/metrics", daemon.errors())
+    assert port is not None
+    with urllib.request.urlopen(f"http://127.0.0.1:{port.group(1)}/metrics", timeout=20) as answer:
+        text = answer.read().decode()
+    return next(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(series))
+
+
+def judged(daemon: Daemon) -> list[dict[str, Any]]:
+    return [record for record in daemon.records() if record["score"] is not None]
+
+
+@pytest.fixture
+def belt(parts: Path) -> dict[str, object]:
+    """A camera that plays the same parts again and again."""
+    return {"kind": "folder", "path": str(parts), "rate": 40, "loop": True}
+
+
+@pytest.fixture
+def expected(start: StartDaemon) -> dict[str, float]:
+    """The score of each part, from frames that went as messages, with nothing happening to them."""
+    if not _expected:
+        daemon = start("reference", transport="zeromq")
+        assert daemon.finish() == 0, daemon.errors()
+        _expected.update((record["source"], record["score"]) for record in judged(daemon))
+    assert len(_expected) == PARTS
+    return _expected
+
+
+def check_scores(daemon: Daemon, expected: dict[str, float]) -> None:
+    """Every score is that of its own part, whatever happened."""
+    records = judged(daemon)
+    assert [record["score"] for record in records] == [
+        pytest.approx(expected[record["source"]], rel=SAME) for record in records
+    ]
+
+
+def test_parts_can_be_told_apart_by_their_scores(expected: dict[str, float]) -> None:
+    """Or else the other tests here would prove nothing."""
+    values = np.array(list(expected.values()))
+    apart = np.abs(values[:, None] / values - 1) > 2 * SAME
+    assert np.mean(apart[~np.eye(PARTS, dtype=bool)]) > 0.98
+
+
+def test_without_being_asked_for_slots_carry_the_frames_and_the_scores_are_the_same(
+    start: StartDaemon, belt: dict[str, object], expected: dict[str, float]
+) -> None:
+    daemon = start(camera=belt)
+    daemon.wait_for_verdicts(PARTS)
+    assert metric(daemon, "inspector_ring_capacity_slots{") == SLOTS
+    wait_for(lambda: metric(daemon, carried("slot")) >= PARTS, "frames in slots")
+    assert metric(daemon, carried("message")) == 0
+    assert daemon.stop() == 0, daemon.errors()
+    daemon.check_ledger()
+    check_scores(daemon, expected)
+
+
+@pytest.mark.parametrize("role", ["worker", "camera"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_child_is_killed_or_stopped_and_the_line_recovers_with_all_slots(
+    start: StartDaemon, belt: dict[str, object], expected: dict[str, float], role: str, number: signal.Signals
+) -> None:
+    daemon = start(
+        transport="shared_memory", camera=belt, line={"deadline_ms": 500}, supervision={"heartbeat_timeout_s": 2}
+    )
+    daemon.wait_for_verdicts(20)
+    child = daemon.wait_for_child(role)
+    os.kill(child, number)
+    daemon.wait_for_child(role, other_than=child)
+    before = daemon.records()[-1]["part"]
+
+    def judged_again() -> int:
+        """Far more frames than there are slots."""
+        return sum(record["part"] > before for record in judged(daemon)) > 3 * SLOTS
+
+    wait_for(judged_again, "verdicts after the fault\n" + daemon.errors())
+    # The leases of a killed camera process that nobody will release end by their time, 2.5 s.
+    wait_for(lambda: metric(daemon, "inspector_ring_slots{") <= 4, "the slots that were in use come back")
+    assert daemon.stop() == 0, daemon.errors()
+    causes = daemon.check_ledger()
+    check_scores(daemon, expected)
+    if role == "worker":
+        assert causes["worker_lost"] + causes["worker_not_ready"] + causes["queue_full"] > 0
+
+
+def test_worker_and_gate_stop_for_longer_than_a_lease_and_nothing_is_judged_on_other_pixels(
+    start: StartDaemon, belt: dict[str, object], expected: dict[str, float]
+) -> None:
+    """The gate can't kill the worker meanwhile: the worker wakes up with old slots in its hands."""
+    daemon = start(
+        transport="shared_memory", camera=belt, line={"deadline_ms": 200}, supervision={"heartbeat_timeout_s": 1}
+    )
+    daemon.wait_for_verdicts(20)
+    worker = daemon.wait_for_child("worker")
+    for pid in (worker, daemon.process.pid):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(1.6)
+    for pid in (worker, daemon.process.pid):
+        os.kill(pid, signal.SIGCONT)
+    before = len(judged(daemon))
+    wait_for(lambda: len(judged(daemon)) > before + 3 * SLOTS, "verdicts afterwards\n" + daemon.errors())
+    assert daemon.stop() == 0, daemon.errors()
+    causes = daemon.check_ledger()
+    assert causes["deadline_missed"] + causes["expired_in_queue"] + causes["queue_full"] > 0
+    check_scores(daemon, expected)
+
+
+def test_frames_that_fit_no_slot_go_as_messages(start: StartDaemon, tmp_path: Path) -> None:
+    folder = tmp_path / "large"
+    folder.mkdir()
+    sides = (64, 8200)  # 8200 x 8200 is 67.2 MB, and a slot of a recipe for any size takes 67.1 MB
+    for side in sides:
+        picture = np.zeros((side, side), np.uint8)
+        picture[:64, :64] = np.random.default_rng(side).integers(0, 256, (64, 64))
+        cv2.imwrite(str(folder / f"{side}.png"), picture)
+    daemon = start(
+        transport="shared_memory", camera={"kind": "folder", "path": str(folder), "loop": True}, worker={"max_batch": 1}
+    )
+    daemon.wait_for_verdicts(4)
+    wait_for(lambda: metric(daemon, carried("message")) >= 1, "a frame as a message")
+    assert metric(daemon, carried("slot")) >= 1
+    assert daemon.stop() == 0, daemon.errors()
+    daemon.check_ledger()
+    assert {record["source"] for record in judged(daemon)} == {f"{side}.png" for side in sides}
