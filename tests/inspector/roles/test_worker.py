@@ -170,37 +170,6 @@ def test_a_frame_without_pixels_is_answered_with_its_problem(bench: Bench) -> No
     assert [result.problem for result in bench.turn(lost)] == [Cause.FRAME_OVERWRITTEN]
 
 
-class Slot(ReceivedFrame):
-    """A frame in shared memory, written over or not."""
-
-    def __init__(self, frame: ReceivedFrame, intact: bool) -> None:
-        super().__init__(frame.header, frame.pixels)
-        object.__setattr__(self, "releases", [])
-        object.__setattr__(self, "intact", intact)
-
-    def release(self) -> bool:
-        self.releases.append(None)  # type: ignore[attr-defined]
-        return self.intact  # type: ignore[attr-defined,no-any-return]
-
-
-def test_score_of_pixels_that_were_written_over_is_no_result(bench: Bench) -> None:
-    frames = [Slot(frame(0), True), Slot(frame(1), False), Slot(frame(2, 13), False), Slot(frame(3), True)]
-    results = bench.turn(*frames)
-    assert [result.problem for result in results] == [None, Cause.FRAME_OVERWRITTEN, Cause.FRAME_OVERWRITTEN, None]
-    assert [math.isnan(result.score) for result in results] == [False, True, True, False]
-
-
-def test_every_frame_is_released_once(bench: Bench) -> None:
-    frames = [Slot(frame(0), True), Slot(frame(1, deadline_ns=NOW_NS), True), Slot(frame(2, 13), True)]
-    bench.turn(*frames)
-    assert [len(slot.releases) for slot in frames] == [1, 1, 1]  # type: ignore[attr-defined]
-
-
-def test_a_frame_without_pixels_is_answered_with_its_problem(bench: Bench) -> None:
-    lost = dataclasses.replace(frame(0), pixels=None, problem=Cause.FRAME_OVERWRITTEN)
-    assert [result.problem for result in bench.turn(lost)] == [Cause.FRAME_OVERWRITTEN]
-
-
 def test_a_broken_device_is_no_matter_of_one_part(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def lost(frames: Sequence[Pixels]) -> list[Scored]:
         raise EngineError("device lost")
