@@ -12,11 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from calibration.images import read_image
 from inspector.domain.errors import DataError
-from inspector.models.network import FeaturePair
 from inspector.models.preprocess import Preprocess
 
 #: Called after each image with the number done so far.
@@ -38,40 +37,51 @@ class Rows(NamedTuple):
 
 
 class LevelFeatures:
-    """Unit-norm features of one hierarchy for all images, float16, rows of channels.
+    """Features of one hierarchy for all images, of one backbone or of two, float16, rows of channels.
 
     Args:
         images: Number of images.
         size_px: Height and width of the feature map.
-        channels: c_S and c_T.
+        channels: c_S and c_T, or those of the only backbone.
         folder: Where to spill; None keeps the features in memory.
 
     Raises:
         OSError: The disk has not enough space for the spill files.
     """
 
-    def __init__(self, images: int, size_px: tuple[int, int], channels: tuple[int, int], folder: Path | None) -> None:
+    def __init__(self, images: int, size_px: tuple[int, int], channels: tuple[int, ...], folder: Path | None) -> None:
         self.size_px = size_px
         self.locations = size_px[0] * size_px[1]
         shapes = [(images, self.locations, width) for width in channels]
         self._arrays = [np.empty(shape, np.float16) if folder is None else _spilled(shape, folder) for shape in shapes]
 
-    def put(self, first: int, source: Tensor, target: Tensor) -> None:
-        """Stores the features of consecutive images, (B, c, h, w) each."""
-        for array, features in zip(self._arrays, (source, target), strict=True):
+    def put(self, first: int, *sides: Tensor) -> None:
+        """Stores the features of consecutive images, (B, c, h, w) for each backbone."""
+        for array, features in zip(self._arrays, sides, strict=True):
             rows = features.flatten(2).transpose(1, 2).to(torch.float16)
             array[first : first + rows.shape[0]] = rows.cpu().numpy()
 
     def rows(self, images: NDArray[np.int64], locations: NDArray[np.int64], device: torch.device) -> Rows:
-        """Features at pairs of image and location, both int64 of shape (count,)."""
+        """Features of both backbones at pairs of image and location, both int64 of shape (count,)."""
         source, target = (_as_batch(array[images, locations], device) for array in self._arrays)
         return Rows(source, target, torch.from_numpy(locations).to(device))
 
     def whole(self, images: NDArray[np.int64], device: torch.device) -> Rows:
-        """Features at all locations of the given images, int64 of shape (count,)."""
+        """Features of both backbones at all locations of the given images, int64 of shape (count,)."""
         source, target = (_as_batch(array[images].reshape(-1, array.shape[2]), device) for array in self._arrays)
         locations = np.tile(np.arange(self.locations, dtype=np.int64), len(images))
         return Rows(source, target, torch.from_numpy(locations).to(device))
+
+    def vectors(self, images: NDArray[np.int64], locations: NDArray[np.int64], device: torch.device) -> Tensor:
+        """Features of the only backbone at pairs of image and location, float32, (count, c)."""
+        (array,) = self._arrays
+        return torch.from_numpy(array[images, locations]).to(device, torch.float32)
+
+    def maps(self, images: NDArray[np.int64], device: torch.device) -> Tensor:
+        """Feature maps of the only backbone, float32, (B, c, h, w)."""
+        (array,) = self._arrays
+        rows = torch.from_numpy(array[images]).to(device, torch.float32)
+        return rows.transpose(1, 2).reshape(len(images), -1, *self.size_px)
 
 
 def _as_batch(rows: NDArray[np.float16], device: torch.device) -> Tensor:
@@ -117,7 +127,7 @@ def load_batch(paths: Sequence[Path], preprocess: Preprocess, device: torch.devi
 
 def compute_features(
     paths: Sequence[Path],
-    features: FeaturePair,
+    features: nn.Module,
     preprocess: Preprocess,
     *,
     device: torch.device,
@@ -126,11 +136,11 @@ def compute_features(
     scratch: Path | None = None,
     progress: Progress = lambda done: None,
 ) -> FeatureCache:
-    """Runs both backbones once over the images.
+    """Runs the backbones once over the images.
 
     Args:
         paths: The good images.
-        features: The frozen backbones.
+        features: The frozen backbones, as a detector has them (`inspector.models.detector.Detector`).
         preprocess: From file pixels to network input.
         device: Where the backbones run.
         memory_bytes: Largest size kept in memory; beyond it the features go to files without a name.
@@ -145,11 +155,11 @@ def compute_features(
     for first in range(0, len(paths), batch):
         images = load_batch(paths[first : first + batch], preprocess, device)
         with torch.inference_mode():
-            pairs = features(images)
+            found: Sequence[tuple[Tensor, ...]] = features(images)
         if cache is None:
-            cache = _allocate(len(paths), pairs, memory_bytes, scratch)
-        for level, (source, target) in zip(cache.levels, pairs, strict=True):
-            level.put(first, source, target)
+            cache = _allocate(len(paths), found, memory_bytes, scratch)
+        for level, sides in zip(cache.levels, found, strict=True):
+            level.put(first, *sides)
         progress(min(first + batch, len(paths)))
     if cache is None:
         raise DataError("there are no images to compute features of")
@@ -157,16 +167,20 @@ def compute_features(
 
 
 def _allocate(
-    images: int, pairs: Sequence[tuple[Tensor, Tensor]], memory_bytes: int, scratch: Path | None
+    images: int, found: Sequence[tuple[Tensor, ...]], memory_bytes: int, scratch: Path | None
 ) -> FeatureCache:
-    shapes = [(tuple(source.shape[1:]), tuple(target.shape[1:])) for source, target in pairs]
-    size_bytes = 2 * images * sum(math.prod(source) + math.prod(target) for source, target in shapes)
+    size_bytes = 2 * images * sum(math.prod(side.shape[1:]) for sides in found for side in sides)
     spilled = size_bytes > memory_bytes
     folder = scratch or Path(tempfile.gettempdir())
     try:
         levels = [
-            LevelFeatures(images, (source[1], source[2]), (source[0], target[0]), folder if spilled else None)
-            for source, target in shapes
+            LevelFeatures(
+                images,
+                (int(sides[0].shape[2]), int(sides[0].shape[3])),
+                tuple(int(side.shape[1]) for side in sides),
+                folder if spilled else None,
+            )
+            for sides in found
         ]
     except (OSError, MemoryError) as error:
         need = f"the features of {images} images take {size_bytes / 2**30:.1f} GiB"

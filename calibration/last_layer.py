@@ -42,10 +42,7 @@ def start_from_mean(mapping: MappingPyramid, cache: FeatureCache, images: Sequen
     """
     with torch.no_grad():
         for hierarchy, rows, _ in _sampled(mapping, cache, images, seed):
-            for direction, wanted in (
-                (hierarchy.source_to_target, rows.target),
-                (hierarchy.target_to_source, rows.source),
-            ):
+            for direction, wanted in hierarchy.directions(rows.source, rows.target):
                 direction.layer6.weight.mul_(_START_SCALE)
                 _bias(direction).copy_(wanted.mean(dim=(0, 2, 3)))
 
@@ -64,17 +61,17 @@ def solve_last_layers(mapping: MappingPyramid, cache: FeatureCache, images: Sequ
     mapping.eval()
     with torch.no_grad():
         for hierarchy, rows, codes in _sampled(mapping, cache, images, seed + 1):
-            to_target, to_source = _entering(hierarchy, rows, codes)
-            _solve(hierarchy.source_to_target, to_target, rows.target)
-            _solve(hierarchy.target_to_source, to_source, rows.source)
+            directions = hierarchy.directions(rows.source, rows.target)
+            for (direction, wanted), entering in zip(directions, _entering(hierarchy, rows, codes), strict=True):
+                _solve(direction, entering, wanted)
 
 
 def _entering(hierarchy: HierarchyMapping, rows: Rows, codes: Codes) -> list[Tensor]:
-    """What enters the last layer of source to target, and of target to source, (1, width, count, 1) each."""
+    """What enters the last layer of each direction, (1, width, count, 1) each."""
     entering: list[Tensor] = []
     hooks = [
         direction.layer6.register_forward_pre_hook(lambda _, inputs: entering.append(inputs[0]))
-        for direction in (hierarchy.source_to_target, hierarchy.target_to_source)
+        for direction, _ in hierarchy.directions(rows.source, rows.target)
     ]
     hierarchy(rows.source, rows.target, *codes)
     for hook in hooks:

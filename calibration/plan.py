@@ -6,27 +6,17 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import inspector
-from calibration.schedule import Schedule, schedule_named
+from calibration.detectors.registry import method_named
+from calibration.schedule import Schedule
 from calibration.split import Split
 from inspector.domain.errors import DataError
 from inspector.models.backbones import backbone_names
-from inspector.models.bundled import bundled_names
-from inspector.models.feature_mapping import PositionEncoding
+from inspector.models.feature_mapping import MappedForm, PositionEncoding
 from inspector.recipe.manifest import NAME_PATTERN
-
-_LIGHT = {*bundled_names(), "squeezenet1_1", "mobilenet_v2"}
-_HEAVY = {"resnet50", "resnet101", "resnet152", "wide_resnet50_2"}
-#: Latent widths of the PFM paper, Table II, by (source, target); others follow `default_latents`.
-_PUBLISHED_LATENTS = {
-    ("resnet18", "resnet34"): (50, 100, 200),
-    ("resnet18", "resnet50"): (200, 400, 900),
-    ("resnet34", "resnet50"): (200, 400, 900),
-    ("vgg16_bn", "vgg19_bn"): (200, 400, 400),
-}
 
 #: Fields of a plan that change neither a training nor a score.
 _WITHOUT_EFFECT = frozenset(
@@ -58,15 +48,22 @@ class Plan:
         recipe: Folder to write; must not exist.
         name: Name of the recipe.
         version: Version of the recipe.
-        source: Source backbone.
-        target: Target backbone.
+        source: Source backbone, or the only one.
         weights: "bundled", "imagenet" or "random:SEED".
+        target: Target backbone; None for a detector with one backbone.
+        detector: Name of the detector. Where the fields from `levels` to `neighbours` are None, its own defaults are
+            taken; None is also the only value of those that it doesn't know.
         weights_dir: Folder with ImageNet weight files; None downloads.
         size_px: Height and width of the network's input.
         levels: Hierarchies in use.
-        latents: Latent widths; None takes the published or default ones.
-        position: Position encoding.
+        latents: Latent widths of the mappings.
+        position: Position encoding of the features that are mapped.
+        position_base: Constant of the position code.
+        mapped: Whether mapped features are normalised before they are compared.
         schedule: Training schedule.
+        channels: Channels that PaDiM keeps.
+        coreset: Share of all patches that PatchCore keeps, in (0, 1].
+        neighbours: Entries of PatchCore's bank that its image score is weighted by; 0 leaves it unweighted.
         target_rate: False-reject rate asked for.
         confidence: Confidence of the promise.
         folds: 0 for a hold-out; None chooses, see `calibration.split.split_parts`.
@@ -84,15 +81,21 @@ class Plan:
     recipe: Path
     name: str
     source: str
-    target: str
     weights: str
+    target: str | None = None
+    detector: str = "mb-pfm"
     version: int = 1
     weights_dir: Path | None = None
     size_px: tuple[int, int] = (256, 256)
-    levels: tuple[int, ...] = (1, 2, 3)
+    levels: tuple[int, ...] | None = None
     latents: tuple[int, ...] | None = None
-    position: PositionEncoding = "none"
-    schedule: Schedule = field(default_factory=lambda: schedule_named("fast"))
+    position: PositionEncoding | None = None
+    position_base: float | None = None
+    mapped: MappedForm | None = None
+    schedule: Schedule | None = None
+    channels: int | None = None
+    coreset: float | None = None
+    neighbours: int | None = None
     target_rate: float = 0.005
     confidence: float = 0.95
     folds: int | None = None
@@ -105,17 +108,24 @@ class Plan:
     scratch: Path | None = None
     batch: int = 8
 
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """Names of the one or two backbones, source first."""
+        return (self.source,) if self.target is None else (self.source, self.target)
+
     def resolved(self) -> Plan:
         """The plan with its defaults filled in.
 
         Raises:
             DataError: Something can't be; says what and how to mend it.
         """
-        for name in (self.source, self.target):
+        method = method_named(self.detector)
+        for name in self.backbones:
             if name not in backbone_names():
                 raise DataError(f"unknown backbone {name!r}; known are {', '.join(backbone_names())}")
-        if list(self.levels) != sorted(set(self.levels)) or not set(self.levels) <= {1, 2, 3} or not self.levels:
-            raise DataError(f"levels must be an ascending subset of 1,2,3, not {','.join(map(str, self.levels))}")
+        levels = method.levels if self.levels is None else self.levels
+        if list(levels) != sorted(set(levels)) or not set(levels) <= {1, 2, 3} or not levels:
+            raise DataError(f"levels must be an ascending subset of 1,2,3, not {','.join(map(str, levels))}")
         if any(side < 32 or side > 4096 for side in self.size_px):
             height, width = self.size_px
             raise DataError(f"the input size must lie between 32 and 4096 px a side, not {width} x {height} px")
@@ -128,10 +138,7 @@ class Plan:
             raise DataError("a false-reject rate and a confidence lie between 0 and 1, such as 0.005 and 0.95")
         if not self.residual_limit > 0:
             raise DataError(f"the residual limit must be positive, not {self.residual_limit:g}")
-        latents = self.latents or default_latents(self.source, self.target, self.levels)
-        if len(latents) != len(self.levels) or min(latents) < 1:
-            raise DataError(f"give one positive latent width for each of the {len(self.levels)} levels")
-        return replace(self, latents=latents)
+        return method.settle(replace(self, levels=levels))
 
     def fingerprint(self, images: Sequence[Path], backbones: Sequence[str], split: Split) -> str:
         """Identity of everything that trainings and scores depend on: a stopped calibration resumes only into the same.
@@ -150,23 +157,3 @@ class Plan:
         stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in images]
         identity = [inspector.__version__, facts, stats, list(backbones), asdict(split)]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
-def default_latents(source: str, target: str, levels: Sequence[int]) -> tuple[int, ...]:
-    """Latent widths: the paper's where it names the pair, else by the wider of the two networks.
-
-    >>> default_latents("resnet34", "resnet50", (1, 3))
-    (200, 900)
-    """
-    if (source, target) in _PUBLISHED_LATENTS:
-        widths = _PUBLISHED_LATENTS[source, target]
-    elif {source, target} <= _LIGHT:
-        widths = (24, 48, 96)
-    else:
-        widths = (200, 400, 900) if {source, target} & _HEAVY else (50, 100, 200)
-    return tuple(widths[level - 1] for level in levels)
-
-
-def default_pair(weights: str) -> tuple[str, str]:
-    """Source and target backbone where none are named: the paper's for ImageNet weights, else the bundled pair."""
-    return ("resnet34", "resnet50") if weights == "imagenet" else bundled_names()

@@ -100,18 +100,19 @@ def measure_soundness(
         levels=mapping.shape.levels,
         training=training,
         held_out=residuals(mapping, cache, unseen),
-        constant=_constant_residuals(cache, known),
+        constant=_constant_residuals(cache, known, mapping.shape.bidirectional),
     )
 
 
-def _constant_residuals(cache: FeatureCache, images: Sequence[int]) -> tuple[float, ...]:
+def _constant_residuals(cache: FeatureCache, images: Sequence[int], bidirectional: bool) -> tuple[float, ...]:
     """Loss of predicting the mean feature: features have norm 1, so their variance is 1 less that of the mean."""
     out = []
     for features in cache.levels:
         means: list[list[torch.Tensor]] = []
         for image in images:
             rows = features.whole(np.array([image], np.int64), torch.device("cpu"))
-            means.append([side.mean(dim=(0, 2, 3)).double() for side in (rows.source, rows.target)])
+            predicted = (rows.target, rows.source) if bidirectional else (rows.target,)
+            means.append([side.mean(dim=(0, 2, 3)).double() for side in predicted])
         sides = [torch.stack(side).mean(dim=0) for side in zip(*means, strict=True)]
         out.append(sum((1.0 - float(mean.square().sum())) / len(mean) for mean in sides))
     return tuple(out)

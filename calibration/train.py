@@ -1,4 +1,4 @@
-"""From a folder of good parts to a recipe: features once, mappings, threshold, soundness, golden frame."""
+"""From a folder of good parts to a recipe: features once, a fitted detector, threshold, soundness, golden frame."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from torch import Tensor
 import inspector
 from calibration.checkpoint import Checkpoints
 from calibration.datasets import open_dataset
+from calibration.detectors.registry import method_named
 from calibration.features import FeatureCache, compute_features, load_batch
 from calibration.images import read_image, survey
 from calibration.interruption import Interruption
 from calibration.plan import Plan
-from calibration.soundness import Soundness, measure_soundness
+from calibration.soundness import Soundness
 from calibration.split import Split, parts_for, split_parts
 from calibration.threshold import fit_threshold, parts_needed, upper_rate
-from calibration.training import Step, Training
+from calibration.training import Step
 from inspector.domain.errors import DataError, EngineError
 from inspector.domain.threshold import Threshold
-from inspector.models.network import FeaturePair, InspectionNetwork, build_network
+from inspector.models.detector import Detector
 from inspector.models.preprocess import Preprocess
 from inspector.models.recipe_network import pack_weights
 from inspector.models.weights import LoadedBackbone, load_backbone
@@ -35,7 +36,6 @@ from inspector.recipe.manifest import (
     BackboneRecord,
     Geometry,
     Golden,
-    NetworkRecord,
     Normalisation,
     RecipeManifest,
     ThresholdRecord,
@@ -69,11 +69,11 @@ class Reporter(Protocol):
 def calibrate(plan: Plan, reporter: Reporter) -> Recipe:
     """Makes a recipe.
 
-    The mapping that ships never saw the parts that set its threshold (hold-out), or each part was scored by a
-    mapping that did not see it (folds). A former run of the same plan that was stopped is taken up.
+    The detector that ships never saw the parts that set its threshold (hold-out), or each part was scored by one that
+    did not see it (folds). A former run of the same plan that was stopped is taken up.
 
     Raises:
-        DataError: Images or plan can't be used, or the mapping is not sound.
+        DataError: Images or plan can't be used, or the detector is not sound.
         RecipeError: The recipe's folder exists or can't be written, or the bundled weights are missing.
         EngineError: There is no such device, or its memory is full.
         AlreadyRunning: Another process calibrates the same recipe.
@@ -90,13 +90,13 @@ def calibrate(plan: Plan, reporter: Reporter) -> Recipe:
         needed=parts_needed(plan.target_rate, plan.confidence),
         seed=plan.seed,
     )
-    source, target = (load_backbone(name, plan.weights, plan.weights_dir) for name in (plan.source, plan.target))
-    fingerprint = plan.fingerprint(paths, [source.sha256, target.sha256], split)
+    backbones = [load_backbone(name, plan.weights, plan.weights_dir) for name in plan.backbones]
+    fingerprint = plan.fingerprint(paths, [backbone.sha256 for backbone in backbones], split)
     with Checkpoints(plan.recipe, fingerprint) as checkpoints:
         if checkpoints.resumed:
             reporter.say("taking up the stopped calibration")
         try:
-            recipe = _Run(plan, paths, split, geometry, source, target, checkpoints, reporter, device).make()
+            recipe = _Run(plan, paths, split, geometry, backbones, checkpoints, reporter, device).make()
         except torch.OutOfMemoryError as error:
             raise EngineError(f"the memory of the {plan.device} device is full; take --device cpu ({error})") from error
         checkpoints.clear()
@@ -130,8 +130,7 @@ class _Run:
         paths: Sequence[Path],
         split: Split,
         geometry: Geometry,
-        source: LoadedBackbone,
-        target: LoadedBackbone,
+        backbones: Sequence[LoadedBackbone],
         checkpoints: Checkpoints,
         reporter: Reporter,
         device: torch.device,
@@ -140,20 +139,20 @@ class _Run:
         self.paths = paths
         self.split = split
         self.geometry = geometry
-        self.source = source
-        self.target = target
+        self.backbones = backbones
+        self.method = method_named(plan.detector)
         self.checkpoints = checkpoints
         self.reporter = reporter
         self.device = device
         self.normalisation = Normalisation()
         self.preprocess = Preprocess(geometry, self.normalisation).to(device)
         self.started = time.monotonic()
+        self.steps = 0
 
     def make(self) -> Recipe:
-        features = FeaturePair(self.source.module, self.target.module, self.plan.levels).to(self.device)
         with compute_features(
             self.paths,
-            features,
+            self._fresh().features,
             self.preprocess,
             device=self.device,
             memory_bytes=self.plan.memory_bytes,
@@ -166,8 +165,9 @@ class _Run:
             else:
                 scores = self._out_of_fold(cache)
                 network = self._trained("final", len(self.split.rounds) + 1, self.split.final, cache)
-            soundness = measure_soundness(network.mapping, cache, self.split.final, self.split.validation)
-        soundness.check(self.plan.residual_limit)
+            soundness = self.method.soundness(network, cache, self.split.final, self.split.validation)
+        if soundness is not None:
+            soundness.check(self.plan.residual_limit)
         return self._write(network, scores, self._threshold(scores), soundness)
 
     def _threshold(self, scores: Tensor) -> Threshold:
@@ -185,44 +185,37 @@ class _Run:
         total = parts_for(len(scores) + threshold.parts_needed, folds, self.plan.calibration_share)
         return replace(threshold, parts_needed=total - len(self.paths))
 
-    def _held_out(self, cache: FeatureCache) -> tuple[InspectionNetwork, Tensor]:
-        """The network that ships, and its scores of good parts that it never saw."""
+    def _held_out(self, cache: FeatureCache) -> tuple[Detector, Tensor]:
+        """The detector that ships, and its scores of good parts that it never saw."""
         (only,) = self.split.rounds
         network = self._trained("final", 1, only.train, cache)
         return network, self._scores("threshold", network, only.scored)
 
     def _out_of_fold(self, cache: FeatureCache) -> Tensor:
-        """Scores of all good parts but the validation's, each from a mapping that did not see it."""
+        """Scores of all good parts but the validation's, each from a detector that did not see it."""
         collected = []
         for number, part in enumerate(self.split.rounds, start=1):
             name = f"fold-{number}"
             scores = self.checkpoints.scores(name)
             if scores is not None:
-                steps = self.plan.schedule.total_steps(len(part.train))
-                self.reporter.training(name, number, len(self.split.rounds) + 1, Step(steps, steps, ()))
+                self.reporter.training(name, number, len(self.split.rounds) + 1, Step(1, 1, ()))
             else:
                 scores = self._scores(name, self._trained(name, number, part.train, cache), part.scored)
                 self.checkpoints.save_scores(name, scores)
             collected.append(scores)
         return torch.cat(collected)
 
-    def _fresh(self) -> InspectionNetwork:
-        """An untrained network, the same at every call: folds differ by their parts alone."""
+    def _fresh(self) -> Detector:
+        """An unfitted detector, the same at every call: folds differ by their parts alone."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(self.plan.seed)
-            return build_network(
-                self.source.module,
-                self.target.module,
-                latents=self.plan.latents or (),
-                levels=self.plan.levels,
-                position=self.plan.position,
-                input_px=self.plan.size_px,
-            ).to(self.device)
+            return self.method.build(self.plan, [side.module for side in self.backbones]).to(self.device)
 
-    def _trained(self, name: str, number: int, images: Sequence[int], cache: FeatureCache) -> InspectionNetwork:
+    def _trained(self, name: str, number: int, images: Sequence[int], cache: FeatureCache) -> Detector:
         network = self._fresh()
-        training = Training(network.mapping, cache, images, self.plan.schedule, self.plan.seed)
+        training = self.method.fit(network, cache, images, self.plan)
+        self.steps = training.progress().total
         state = self.checkpoints.load(name)
         if state is not None:
             training.resume(state)
@@ -244,7 +237,7 @@ class _Run:
         self.checkpoints.save(name, training.state())
         return network
 
-    def _scores(self, name: str, network: InspectionNetwork, images: Sequence[int]) -> Tensor:
+    def _scores(self, name: str, network: Detector, images: Sequence[int]) -> Tensor:
         """Scores through the very path of the line: file, preprocessing, network."""
         out = []
         for first in range(0, len(images), self.plan.batch):
@@ -254,7 +247,7 @@ class _Run:
             self.reporter.scoring(name, first + len(chunk), len(images))
         return torch.cat(out)
 
-    def _write(self, network: InspectionNetwork, scores: Tensor, threshold: Threshold, soundness: Soundness) -> Recipe:
+    def _write(self, network: Detector, scores: Tensor, threshold: Threshold, soundness: Soundness | None) -> Recipe:
         validation = self._scores("validation", network, self.split.validation)
         rejected = int((validation > threshold.value).sum())
         middle = self.split.validation[int(validation.argsort()[len(validation) // 2])]
@@ -269,7 +262,7 @@ class _Run:
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             geometry=self.geometry,
             normalisation=self.normalisation,
-            network=self._network_record(),
+            network=self.method.record(self.plan, [_record(side) for side in self.backbones], network),
             threshold=ThresholdRecord(**vars(threshold)),
             golden=Golden(score=golden_score, tolerance=GOLDEN_TOLERANCE),
             calibration={
@@ -280,12 +273,12 @@ class _Run:
                 "validation_parts": len(validation),
                 "validation_rejected": rejected,
                 "validation_reject_rate_upper": upper_rate(rejected, len(validation), self.plan.confidence),
-                "schedule": self.plan.schedule.name,
-                "steps": self.plan.schedule.total_steps(len(self.split.final)),
+                **({} if self.plan.schedule is None else {"schedule": self.plan.schedule.name}),
+                "steps": self.steps,
                 "seed": self.plan.seed,
                 "device": str(self.device),
                 "seconds": round(time.monotonic() - self.started, 1),
-                **soundness.as_record(),
+                **({} if soundness is None else soundness.as_record()),
                 "software": {
                     "inspector": inspector.__version__,
                     "torch": torch.__version__,
@@ -295,18 +288,9 @@ class _Run:
         )
         return write_recipe(self.plan.recipe, manifest, pack_weights(network, scores, golden))
 
-    def _network_record(self) -> NetworkRecord:
-        sides = [
-            BackboneRecord(name=side.name, weights=side.weights, sha256=side.sha256)
-            for side in (self.source, self.target)
-        ]
-        return NetworkRecord(
-            source=sides[0],
-            target=sides[1],
-            levels=self.plan.levels,
-            latents=self.plan.latents or (),
-            position=self.plan.position,
-        )
+
+def _record(backbone: LoadedBackbone) -> BackboneRecord:
+    return BackboneRecord(name=backbone.name, weights=backbone.weights, sha256=backbone.sha256)
 
 
 def _device(plan: Plan) -> torch.device:

@@ -122,9 +122,7 @@ class Training:
         tensors["done"] = torch.tensor(self.done)
         tensors["losses"] = torch.tensor(self.losses, dtype=torch.float64)
         for index, optimiser in enumerate(self._optimisers):
-            for key, entry in optimiser.state_dict()["state"].items():
-                for name, value in entry.items():
-                    tensors[f"optimiser.{index}.{key}.{name}"] = torch.as_tensor(value)
+            tensors |= optimiser_tensors(optimiser, f"optimiser.{index}.")
         return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
 
     def resume(self, tensors: dict[str, Tensor]) -> None:
@@ -135,13 +133,26 @@ class Training:
         self.done = int(tensors["done"])
         self.losses = [float(value) for value in tensors["losses"]]
         for index, optimiser in enumerate(self._optimisers):
-            prefix = f"optimiser.{index}."
-            state: dict[int, dict[str, Any]] = {}
-            for name, value in tensors.items():
-                if name.startswith(prefix):
-                    key, field = name.removeprefix(prefix).split(".", 1)
-                    state.setdefault(int(key), {})[field] = value.clone()
-            optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+            fill_optimiser(optimiser, tensors, f"optimiser.{index}.")
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """State of an optimiser as tensors whose names begin with a prefix, for `fill_optimiser`."""
+    return {
+        f"{prefix}{key}.{name}": torch.as_tensor(value)
+        for key, entry in optimiser.state_dict()["state"].items()
+        for name, value in entry.items()
+    }
+
+
+def fill_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str) -> None:
+    """Takes up the state of `optimiser_tensors`; tensors of other names don't matter."""
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in tensors.items():
+        if name.startswith(prefix):
+            key, field = name.removeprefix(prefix).split(".", 1)
+            state.setdefault(int(key), {})[field] = value.clone()
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
 def hierarchy_loss(mapping: MappingPyramid, index: int, rows: Rows) -> Tensor:

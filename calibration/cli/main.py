@@ -20,23 +20,31 @@ log = logging.getLogger("calibrate")
 
 
 if TYPE_CHECKING:
-    _NumbersType = click.ParamType[tuple[int, ...]]
+    _NumbersType = click.ParamType[tuple[float, ...]]
 else:  # not generic before click 8.2
     _NumbersType = click.ParamType
 
 
 class _Numbers(_NumbersType):
-    """Whole numbers separated by commas."""
+    """Numbers separated by commas.
+
+    Args:
+        kind: int for whole numbers, or float.
+    """
 
     name = "N,N,..."
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+    def __init__(self, kind: type[int] | type[float] = int) -> None:
+        self._kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
         if isinstance(value, tuple):
             return value
         try:
-            return tuple(int(number) for number in str(value).split(","))
+            return tuple(self._kind(number) for number in str(value).split(","))
         except ValueError:
-            self.fail(f"{value!r} is not a list of whole numbers such as 1,2,3", param, ctx)
+            such = "whole numbers such as 1,2,3" if self._kind is int else "numbers such as 3e-3,3e-4,3e-4"
+            self.fail(f"{value!r} is not a list of {such}", param, ctx)
 
 
 class _Commands(click.Group):
@@ -65,15 +73,33 @@ def cli() -> None:
 @click.option("--recipe", required=True, type=click.Path(path_type=Path), help="Folder to write.")
 @click.option("--name", help="Name of the recipe; default the folder's.")
 @click.option("--version", "version", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--detector",
+    metavar="NAME",
+    help="mb-pfm (default), b-pfm, pfm, pefm (two backbones), padim, patchcore or cflow-ad (one).",
+)
+@click.option(
+    "--preset",
+    metavar="NAME",
+    help="A detector with its authors' settings and ImageNet weights, wherever an option is not given.",
+)
 @click.option("--weights", help="bundled, imagenet or random:SEED. Default: imagenet with a GPU, else bundled.")
 @click.option("--weights-dir", type=click.Path(path_type=Path), help="Folder with ImageNet weight files.")
-@click.option("--source-network", "source", help="Source backbone.")
+@click.option("--source-network", "source", help="Source backbone, or the only one.")
 @click.option("--target-network", "target", help="Target backbone.")
-@click.option("--size", type=_Numbers(), default="256", show_default=True, help="Input size: SIDE or HEIGHT,WIDTH.")
-@click.option("--levels", type=_Numbers(), default="1,2,3", show_default=True, help="Hierarchies in use.")
-@click.option("--latents", type=_Numbers(), help="Latent width for each level.")
-@click.option("--position", type=click.Choice(["none", "add", "concat"]), default="none", show_default=True)
-@click.option("--schedule", default="fast", show_default=True, help=f"One of {', '.join(SCHEDULES)}.")
+@click.option("--size", type=_Numbers(), help="Input size: SIDE or HEIGHT,WIDTH. Default: 256.")
+@click.option("--levels", type=_Numbers(), help="Hierarchies in use, of 1,2,3. Default: the detector's.")
+@click.option("--latents", type=_Numbers(), help="Mapping: latent width for each level.")
+@click.option("--position", type=click.Choice(["none", "add", "concat"]), help="Mapping. Default: add for pefm.")
+@click.option(
+    "--position-base", type=float, help="Mapping: constant of the position code, 10000; the paper prints 1000."
+)
+@click.option("--mapped", type=click.Choice(["raw", "unit"]), help="Mapping: raw, or normalised as in the PFM paper.")
+@click.option("--channels", type=int, help="padim: channels kept. Default: 100; 550 of wide_resnet50_2.")
+@click.option("--coreset", type=float, help="patchcore: share of all patches kept. Default: 0.01.")
+@click.option("--neighbours", type=int, help="patchcore: b of the score's weight, 0 for none. Default: 9.")
+@click.option("--schedule", help=f"Mapping: one of {', '.join(SCHEDULES)}; cflow-ad: fast, published. Default: fast.")
+@click.option("--rates", type=_Numbers(float), help="The schedule's learning rates of levels 1,2,3.")
 @click.option("--false-rejects", "target_rate", type=float, default=0.005, show_default=True, help="Target rate.")
 @click.option("--confidence", type=float, default=0.95, show_default=True, help="Confidence of the promise.")
 @click.option("--folds", type=int, help="0 holds parts out. Default: 0 where that promises the target, else 5.")

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from calibration.plan import Plan, default_pair
-from calibration.schedule import schedule_named
+from calibration.cli.presets import with_preset
+from calibration.detectors.registry import method_named
+from calibration.plan import Plan
+from calibration.schedule import Schedule, schedule_named
 from inspector.domain.errors import DataError
 from inspector.models.bundled import bundled_names
 
 #: Features that stay in memory where there is plenty of it.
 _MEMORY_BYTES = 4 << 30
+#: Side of the input where none is named.
+_SIZE_PX = (256,)
 
 
 def make_plan(data: Path, recipe: Path, options: dict[str, Any]) -> tuple[Plan, str]:
@@ -23,6 +28,8 @@ def make_plan(data: Path, recipe: Path, options: dict[str, Any]) -> tuple[Plan, 
     Raises:
         DataError: Options that can't be.
     """
+    options = with_preset(options)
+    method = method_named(options["detector"] or "mb-pfm")
     remarks = []
     device = options["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
     weights = options["weights"]
@@ -31,8 +38,8 @@ def make_plan(data: Path, recipe: Path, options: dict[str, Any]) -> tuple[Plan, 
         named = bool(options["weights_dir"] or chosen - set(bundled_names()))
         weights = "imagenet" if named or (device == "cuda" and not chosen) else "bundled"
         remarks.append(f"weights: {weights} ({_reason(device, named or bool(chosen))}; choose with --weights)")
-    pair = default_pair(weights)
-    size = options["size"]
+    source, target = method.default_backbones(weights)
+    size = options["size"] or _SIZE_PX
     if len(size) not in (1, 2):
         raise DataError("--size takes SIDE or HEIGHT,WIDTH")
     plan = Plan(
@@ -40,15 +47,21 @@ def make_plan(data: Path, recipe: Path, options: dict[str, Any]) -> tuple[Plan, 
         recipe=recipe,
         name=options["name"] or recipe.absolute().name,
         version=options["version"],
-        source=options["source"] or pair[0],
-        target=options["target"] or pair[1],
+        source=options["source"] or source,
+        target=options["target"] or target,
         weights=weights,
+        detector=method.name,
         weights_dir=options["weights_dir"],
         size_px=(size[0], size[-1]),
         levels=options["levels"],
         latents=options["latents"],
         position=options["position"],
-        schedule=schedule_named(options["schedule"]),
+        position_base=options["position_base"],
+        mapped=options["mapped"],
+        schedule=_schedule(options["schedule"], options["rates"], method.name),
+        channels=options["channels"],
+        coreset=options["coreset"],
+        neighbours=options["neighbours"],
         target_rate=options["target_rate"],
         confidence=options["confidence"],
         folds=options["folds"],
@@ -61,6 +74,15 @@ def make_plan(data: Path, recipe: Path, options: dict[str, Any]) -> tuple[Plan, 
         scratch=options["scratch"],
     )
     return plan, "; ".join(remarks)
+
+
+def _schedule(name: str | None, rates: tuple[float, ...] | None, detector: str) -> Schedule | None:
+    if rates is None:
+        return None if name is None else schedule_named(name, detector)
+    if len(rates) != 3 or not all(rate > 0 for rate in rates):
+        raise DataError("--rates takes three positive rates, those of levels 1, 2 and 3")
+    first, second, third = rates
+    return replace(schedule_named(name or "fast", detector), rates=(first, second, third))
 
 
 def _memory_bytes(gib: float | None) -> int:

@@ -25,7 +25,7 @@ from calibration.refinement.settings import Settings
 from inspector.domain.errors import DataError, EngineError, PartError
 from inspector.domain.frame import Pixels
 from inspector.domain.threshold import Threshold, decide
-from inspector.models.network import InspectionNetwork
+from inspector.models.detector import Detector
 from inspector.models.preprocess import Preprocess
 from inspector.models.recipe_network import load_network
 from inspector.recipe.geometry import check_frame
@@ -137,8 +137,8 @@ class Refiner:
         return refined
 
 
-def open_network(recipe: Recipe, device: str) -> tuple[InspectionNetwork, Preprocess]:
-    """The recipe's network and preprocessing on a device.
+def open_network(recipe: Recipe, device: str) -> tuple[Detector, Preprocess]:
+    """The recipe's detector and preprocessing on a device.
 
     Raises:
         RecipeError: The recipe's tensors don't fit its manifest.

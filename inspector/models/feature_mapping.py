@@ -1,13 +1,14 @@
-"""The mapping networks of MB-PFM and PEFM: one bidirectional pair of 1x1 convolutions for each hierarchy.
+"""The mapping networks of PFM, B-PFM, MB-PFM and PEFM: 1x1 convolutions for each hierarchy, in one or both directions.
 
 Sources: Wan et al., "Unsupervised Image Anomaly Detection and Segmentation Based on Pre-trained Feature Mapping"
 (IEEE TII 2022), Table I and eqs 13 to 15; Wan et al., "Position Encoding Enhanced Feature Mapping" (CASE 2022),
 eqs 6 to 10. Where paper and public code differ, the form that produced the published numbers is built: layers 3
-and 6 are plain convolutions, mapped features are not normalised again.
+and 6 are plain convolutions, and mapped features are not normalised again unless that is asked for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -15,6 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 PositionEncoding = Literal["none", "add", "concat"]
+#: What mapped features are compared as: as they come (the authors' code, which gave the published numbers), or
+#: normalised to unit length again (the PFM paper, eqs 7, 8 and 12 to 14).
+MappedForm = Literal["raw", "unit"]
 
 
 def unit_norm(features: Tensor) -> Tensor:
@@ -69,27 +73,44 @@ class Shared(nn.Module):
 
 
 class HierarchyMapping(nn.Module):
-    """The bidirectional mapping of one hierarchy.
+    """The mapping of one hierarchy, in both directions or from the source to the target alone.
 
     Args:
         source_channels: c_S of this hierarchy.
         target_channels: c_T of this hierarchy.
         latent: c of this hierarchy.
         position: "none" (MB-PFM), "add" or "concat" (PEFM).
+        bidirectional: False for PFM, which maps the source alone.
+        mapped: Whether mapped features are normalised.
     """
 
     def __init__(
-        self, source_channels: int, target_channels: int, latent: int, position: PositionEncoding = "none"
+        self,
+        source_channels: int,
+        target_channels: int,
+        latent: int,
+        position: PositionEncoding = "none",
+        *,
+        bidirectional: bool = True,
+        mapped: MappedForm = "raw",
     ) -> None:
         super().__init__()
         self.position = position
+        self.mapped = mapped
         self.source_to_target = Direction(source_channels, target_channels, latent, position)
-        self.target_to_source = Direction(target_channels, source_channels, latent, position)
+        self.target_to_source: Direction | None = None
+        if bidirectional:
+            self.target_to_source = Direction(target_channels, source_channels, latent, position)
         self.shared = Shared(latent)
+
+    def directions(self, source: Tensor, target: Tensor) -> list[tuple[Direction, Tensor]]:
+        """The directions in use, each with the features that it is to predict."""
+        pairs = [(self.source_to_target, target)]
+        return pairs if self.target_to_source is None else [*pairs, (self.target_to_source, source)]
 
     def forward(
         self, source: Tensor, target: Tensor, source_code: Tensor | None = None, target_code: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor | None, Tensor]:
         """Maps each feature space into the other.
 
         Args:
@@ -99,12 +120,14 @@ class HierarchyMapping(nn.Module):
             target_code: Position code of the target.
 
         Returns:
-            Mapped source (B, c_S, H, W) and mapped target (B, c_T, H, W), not normalised.
+            Mapped source (B, c_S, H, W), None where only the source is mapped, and mapped target (B, c_T, H, W); of
+            unit norm only if that was asked for.
         """
         layer3 = self.shared.layer3
-        mapped_target = self.source_to_target(self._enter(source, source_code), layer3)
-        mapped_source = self.target_to_source(self._enter(target, target_code), layer3)
-        return mapped_source, mapped_target
+        mapped_target = self._leave(self.source_to_target(self._enter(source, source_code), layer3))
+        if self.target_to_source is None:
+            return None, mapped_target
+        return self._leave(self.target_to_source(self._enter(target, target_code), layer3)), mapped_target
 
     def _enter(self, features: Tensor, code: Tensor | None) -> Tensor:
         if self.position == "none":
@@ -115,24 +138,34 @@ class HierarchyMapping(nn.Module):
             return features + code
         return torch.cat([features, code.expand_as(features)], dim=1)
 
-
-def mapping_loss(source: Tensor, target: Tensor, mapped_source: Tensor, mapped_target: Tensor) -> Tensor:
-    """Loss of one hierarchy: mean squared error of each direction, summed (PFM paper eq 12, code form)."""
-    return F.mse_loss(mapped_target, target) + F.mse_loss(mapped_source, source)
+    def _leave(self, features: Tensor) -> Tensor:
+        return unit_norm(features) if self.mapped == "unit" else features
 
 
-def score_map(source: Tensor, target: Tensor, mapped_source: Tensor, mapped_target: Tensor) -> Tensor:
-    """Anomaly map of one hierarchy: half the squared distances, summed over channels (PFM paper eqs 13, 14).
+def mapping_loss(source: Tensor, target: Tensor, mapped_source: Tensor | None, mapped_target: Tensor) -> Tensor:
+    """Loss of one hierarchy: mean squared error of each direction, summed (PFM paper eqs 7 and 12, code form).
+
+    Without a mapped source it is that of the one direction.
+    """
+    loss = F.mse_loss(mapped_target, target)
+    return loss if mapped_source is None else loss + F.mse_loss(mapped_source, source)
+
+
+def score_map(source: Tensor, target: Tensor, mapped_source: Tensor | None, mapped_target: Tensor) -> Tensor:
+    """Anomaly map of one hierarchy: squared distances, summed over channels (PFM paper eqs 8, 13 and 14).
 
     Returns:
-        (B, 1, H, W), float32 whatever the features' precision, not negative.
+        (B, 1, H, W), float32 whatever the features' precision, not negative: half the sum of both directions, or the
+        distance of the one direction.
     """
-    of_source = (mapped_source.float() - source.float()).square().sum(dim=1, keepdim=True)
     of_target = (mapped_target.float() - target.float()).square().sum(dim=1, keepdim=True)
+    if mapped_source is None:
+        return of_target
+    of_source = (mapped_source.float() - source.float()).square().sum(dim=1, keepdim=True)
     return 0.5 * (of_source + of_target)
 
 
-def fuse(score_maps: list[Tensor], size: tuple[int, int]) -> Tensor:
+def fuse(score_maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
     """Anomaly map of the image: mean of the bilinearly resized maps of the hierarchies (PFM paper eq 15).
 
     Args:

@@ -1,36 +1,26 @@
-"""The inspection network: source and target backbone, the mappings of each hierarchy, map and score."""
+"""PFM, B-PFM, MB-PFM and PEFM: source and target backbone, the mappings of each hierarchy, map and score."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inspector.models.detector import Detector, Inference
 from inspector.models.feature_mapping import (
     HierarchyMapping,
+    MappedForm,
     PositionEncoding,
     fuse,
     image_score,
     score_map,
     unit_norm,
 )
-from inspector.models.position import position_code
-
-
-class Inference(NamedTuple):
-    """What the network says of a batch.
-
-    Attributes:
-        scores: float32, (B,), not negative.
-        anomaly_maps: float32, (B, 1, H, W) at the network's input size.
-    """
-
-    scores: Tensor
-    anomaly_maps: Tensor
+from inspector.models.position import POSITION_BASE, position_code
 
 
 @dataclass(frozen=True)
@@ -44,6 +34,9 @@ class NetworkShape:
         levels: Hierarchies in use, a subset of 1, 2, 3 in ascending order.
         position: Position encoding.
         input_px: Height and width of the input.
+        bidirectional: False for PFM, which maps the source to the target alone.
+        mapped: Whether mapped features are normalised.
+        position_base: Constant of the position code.
     """
 
     source_channels: tuple[int, ...]
@@ -52,6 +45,9 @@ class NetworkShape:
     levels: tuple[int, ...] = (1, 2, 3)
     position: PositionEncoding = "none"
     input_px: tuple[int, int] = (256, 256)
+    bidirectional: bool = True
+    mapped: MappedForm = "raw"
+    position_base: float = POSITION_BASE
 
 
 class FeaturePair(nn.Module):
@@ -91,9 +87,19 @@ class MappingPyramid(nn.Module):
         self.hierarchies = nn.ModuleList()
         for index, level in enumerate(shape.levels):
             channels = shape.source_channels[level - 1], shape.target_channels[level - 1]
-            self.hierarchies.append(HierarchyMapping(*channels, shape.latents[index], shape.position))
+            self.hierarchies.append(
+                HierarchyMapping(
+                    *channels,
+                    shape.latents[index],
+                    shape.position,
+                    bidirectional=shape.bidirectional,
+                    mapped=shape.mapped,
+                )
+            )
             for side, width in zip(("source", "target"), channels, strict=True):
-                code = position_code(width, *feature_px[index])[None] if shape.position != "none" else None
+                code = None
+                if shape.position != "none":
+                    code = position_code(width, *feature_px[index], shape.position_base)[None]
                 self.register_buffer(f"{side}_code_{index}", code, persistent=False)
 
     def codes(self, index: int) -> tuple[Tensor | None, Tensor | None]:
@@ -107,7 +113,11 @@ class MappingPyramid(nn.Module):
         Args:
             pairs: What `FeaturePair` gives.
         """
-        anomaly_map = fuse(self.level_maps(pairs), self.shape.input_px)
+        return self.fused(self.level_maps(pairs))
+
+    def fused(self, maps: Sequence[Tensor]) -> Inference:
+        """Map and score of the image from the (B, 1, h, w) maps of the hierarchies."""
+        anomaly_map = fuse(maps, self.shape.input_px)
         return Inference(image_score(anomaly_map), anomaly_map)
 
     def level_maps(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
@@ -123,17 +133,27 @@ class MappingPyramid(nn.Module):
         return maps
 
 
-class InspectionNetwork(nn.Module):
-    """From normalised images to scores: the one network of calibration and line."""
+class InspectionNetwork(Detector):
+    """From normalised images to scores, by mapping the features of one backbone to those of another.
+
+    Args:
+        features: Both backbones.
+        mapping: The mappings.
+    """
+
+    features: FeaturePair
 
     def __init__(self, features: FeaturePair, mapping: MappingPyramid) -> None:
-        super().__init__()
-        self.features = features
+        super().__init__(features)
         self.mapping = mapping
 
-    def forward(self, images: Tensor) -> Inference:
-        """Scores and anomaly maps of (B, 3, H, W) normalised images."""
-        return cast("Inference", self.mapping(self.features(images)))
+    def body(self, images: Tensor) -> tuple[Tensor, ...]:
+        """As `Detector.body`: `level_maps`."""
+        return tuple(self.level_maps(images))
+
+    def head(self, parts: Sequence[Tensor]) -> Inference:
+        """As `Detector.head`: fusion (PFM paper, eq. 15) and score (eq. 9)."""
+        return self.mapping.fused(parts)
 
     def level_maps(self, images: Tensor) -> list[Tensor]:
         """Anomaly map of each hierarchy of (B, 3, H, W) normalised images, see `MappingPyramid.level_maps`."""
@@ -156,6 +176,9 @@ def build_network(
     levels: tuple[int, ...] = (1, 2, 3),
     position: PositionEncoding = "none",
     input_px: tuple[int, int] = (256, 256),
+    bidirectional: bool = True,
+    mapped: MappedForm = "raw",
+    position_base: float = POSITION_BASE,
 ) -> InspectionNetwork:
     """An inspection network around two backbones, its mappings freshly initialised (PyTorch's defaults).
 
@@ -166,6 +189,9 @@ def build_network(
         levels: Hierarchies in use.
         position: Position encoding.
         input_px: Height and width of the input.
+        bidirectional: False for PFM.
+        mapped: Whether mapped features are normalised.
+        position_base: Constant of the position code.
     """
     features = FeaturePair(source, target, levels)
     shape = NetworkShape(
@@ -175,5 +201,8 @@ def build_network(
         levels,
         position,
         input_px,
+        bidirectional,
+        mapped,
+        position_base,
     )
     return InspectionNetwork(features, MappingPyramid(shape, feature_sizes(features, input_px)))

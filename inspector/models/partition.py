@@ -6,35 +6,31 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from inspector.models.detector import Inference
-from inspector.models.feature_mapping import fuse, image_score
-from inspector.models.network import InspectionNetwork
+from inspector.models.detector import Detector, Inference
 
 #: From the body's tensors to scores and maps.
 Head = Callable[[Sequence[Tensor]], Inference]
 
 
-class LevelMaps(nn.Module):
-    """From normalised images to the anomaly map of each hierarchy: nearly all of the arithmetic."""
+class Body(nn.Module):
+    """From normalised images to what the head needs: nearly all of the arithmetic."""
 
-    def __init__(self, network: InspectionNetwork) -> None:
+    def __init__(self, network: Detector) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Maps (B, 1, h, w) of (B, 3, H, W) images."""
-        return tuple(self.network.level_maps(images))
+        """Tensors of `Detector.body`, from (B, 3, H, W) images."""
+        return self.network.body(images)
 
 
-def partition(network: InspectionNetwork) -> tuple[nn.Module, Head]:
+def partition(network: Detector) -> tuple[nn.Module, Head]:
     """Body and head of a detector: ``head(body(images))`` is what the detector gives.
 
-    The head, fusion and score, is cheap and computed in float32 whatever the body's precision.
+    The head is cheap, or needs float32, and is computed in it whatever the body's precision.
     """
-    size = network.mapping.shape.input_px
 
-    def head(maps: Sequence[Tensor]) -> Inference:
-        anomaly_map = fuse(list(maps), size)
-        return Inference(image_score(anomaly_map), anomaly_map)
+    def head(parts: Sequence[Tensor]) -> Inference:
+        return network.head([part.float() for part in parts])
 
-    return LevelMaps(network), head
+    return Body(network), head

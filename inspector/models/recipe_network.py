@@ -1,4 +1,4 @@
-"""The inspection network to and from the tensors of a recipe."""
+"""A detector of any kind to and from the tensors of a recipe."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from collections.abc import Mapping
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from inspector.domain.errors import RecipeError
 from inspector.models.backbones import backbone_names, build_backbone, freeze
-from inspector.models.network import InspectionNetwork, build_network
+from inspector.models.detector import Detector
+from inspector.models.registry import build_detector
 from inspector.recipe.store import GOLDEN_FRAME, SCORES, Recipe
 
 _NETWORK = "network."
 
 
-def network_tensors(network: InspectionNetwork) -> dict[str, Tensor]:
+def network_tensors(network: nn.Module) -> dict[str, Tensor]:
     """Every parameter and statistic of the network under its name in weights.safetensors.
 
     Copies: MobileNetV2's taps have two names in the network, and safetensors refuses shared memory.
@@ -29,11 +30,11 @@ def network_tensors(network: InspectionNetwork) -> dict[str, Tensor]:
     }
 
 
-def pack_weights(network: InspectionNetwork, scores: Tensor, golden_frame: Tensor) -> bytes:
+def pack_weights(network: nn.Module, scores: Tensor, golden_frame: Tensor) -> bytes:
     """Bytes of weights.safetensors.
 
     Args:
-        network: The calibrated network, backbones included, so that the line needs no other file.
+        network: The calibrated detector, backbones included, so that the line needs no other file.
         scores: float64, (n,), scores of the calibration's good parts.
         golden_frame: uint8 frame of the self-check.
     """
@@ -43,25 +44,19 @@ def pack_weights(network: InspectionNetwork, scores: Tensor, golden_frame: Tenso
     return save(tensors)
 
 
-def load_network(recipe: Recipe) -> InspectionNetwork:
-    """The recipe's network on the CPU in float32, eval mode, without gradients.
+def load_network(recipe: Recipe) -> Detector:
+    """The recipe's detector on the CPU in float32, eval mode, without gradients.
 
     Raises:
         RecipeError: The tensors are not those of the network that the manifest names.
     """
     record = recipe.manifest.network
-    for side in (record.source, record.target):
+    for side in record.backbones:
         if side.name not in backbone_names():
             raise RecipeError(f"{recipe.folder}: this version knows no backbone {side.name!r}; calibrate again")
     geometry = recipe.manifest.geometry
-    network = build_network(
-        build_backbone(record.source.name),
-        build_backbone(record.target.name),
-        latents=record.latents,
-        levels=record.levels,
-        position=record.position,
-        input_px=(geometry.height_px, geometry.width_px),
-    )
+    backbones = [build_backbone(side.name) for side in record.backbones]
+    network = build_detector(record, backbones, (geometry.height_px, geometry.width_px))
     try:
         tensors = load_file(recipe.weights_path)
     except (SafetensorError, OSError) as error:
@@ -71,7 +66,7 @@ def load_network(recipe: Recipe) -> InspectionNetwork:
     return network
 
 
-def _fill(network: InspectionNetwork, tensors: Mapping[str, Tensor], recipe: Recipe) -> None:
+def _fill(network: Detector, tensors: Mapping[str, Tensor], recipe: Recipe) -> None:
     state = {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items() if name.startswith(_NETWORK)}
     expected = {name for name in network.state_dict() if not name.endswith("num_batches_tracked")}
     if set(state) != expected:

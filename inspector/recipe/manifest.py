@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from inspector.domain.threshold import Threshold
 
@@ -68,29 +78,108 @@ class BackboneRecord(Part):
     """Hash of the weight file that the calibration read."""
 
 
+#: Every detector that a recipe can hold.
+DetectorName = Literal["mb-pfm", "b-pfm", "pfm", "pefm", "padim", "patchcore", "cflow-ad"]
+
+
+class PadimRecord(Part):
+    """What fixes the tensors of PaDiM."""
+
+    channels: PositiveInt
+    """Channels of the features that are kept."""
+
+
+class PatchCoreRecord(Part):
+    """What fixes the tensors of PatchCore."""
+
+    rows: PositiveInt
+    """Patches of good parts in the bank."""
+    neighbours: NonNegativeInt
+    """Entries of the bank that the image score is weighted by; 0 leaves it unweighted."""
+
+
+class CflowRecord(Part):
+    """What fixes the tensors of CFLOW-AD."""
+
+    blocks: PositiveInt
+    """Couplings of each flow."""
+    condition: int = Field(ge=4, multiple_of=4)
+    """Length of the position code."""
+    clamp: PositiveFloat
+    """Bound of the logarithm of a coupling's scale."""
+
+
 class NetworkRecord(Part):
     """The network of the recipe."""
 
-    detector: Literal["mb-pfm"] = "mb-pfm"
+    detector: DetectorName = "mb-pfm"
     """Kind of detector."""
     source: BackboneRecord
-    """Source backbone."""
-    target: BackboneRecord
-    """Target backbone."""
+    """Source backbone, or the only one."""
+    target: BackboneRecord | None = None
+    """Target backbone of the detectors that map features; the others have none."""
     levels: tuple[int, ...] = Field(min_length=1)
     """Hierarchies in use."""
-    latents: tuple[PositiveInt, ...] = Field(min_length=1)
-    """Latent width c for each hierarchy in use."""
+    latents: tuple[PositiveInt, ...] | None = None
+    """Latent width c for each hierarchy in use, of the detectors that map features."""
     position: Literal["none", "add", "concat"] = "none"
-    """Position encoding."""
+    """Position encoding of the features that are mapped."""
+    position_base: PositiveFloat = 10000.0
+    """Constant of the position encoding."""
+    mapped: Literal["raw", "unit"] = "raw"
+    """Whether mapped features are normalised to unit length before they are compared."""
+    padim: PadimRecord | None = None
+    """Present for PaDiM alone."""
+    patchcore: PatchCoreRecord | None = None
+    """Present for PatchCore alone."""
+    cflow: CflowRecord | None = None
+    """Present for CFLOW-AD alone."""
+
+    @property
+    def backbones(self) -> tuple[BackboneRecord, ...]:
+        """The one or two backbones, source first."""
+        return (self.source,) if self.target is None else (self.source, self.target)
+
+    def describe(self) -> str:
+        """The detector and what fixes it but its backbones, for people.
+
+        >>> side = BackboneRecord(name="resnet18", weights="imagenet", sha256="0" * 64)
+        >>> NetworkRecord(detector="padim", source=side, levels=(1, 2), padim=PadimRecord(channels=100)).describe()
+        'padim, levels 1 2, channels 100'
+        """
+        facts = [self.detector, "levels " + " ".join(map(str, self.levels))]
+        if self.latents is not None:
+            facts.append("latents " + " ".join(map(str, self.latents)))
+            facts.append(f"position code {self.position}")
+            if self.position != "none":
+                facts[-1] += f" ({self.position_base:g})"
+            facts.append(f"mapped features {self.mapped}")
+        own = self.padim or self.patchcore or self.cflow
+        if own is not None:
+            facts += [f"{name} {value:g}" for name, value in own]
+        return ", ".join(facts)
 
     @model_validator(mode="after")
     def _levels_fit(self) -> NetworkRecord:
         if list(self.levels) != sorted(set(self.levels)) or not set(self.levels) <= {1, 2, 3}:
             raise ValueError(f"levels must be an ascending subset of 1, 2, 3, not {list(self.levels)}")
-        if len(self.latents) != len(self.levels):
+        if self.latents is not None and len(self.latents) != len(self.levels):
             raise ValueError(f"{len(self.latents)} latents for {len(self.levels)} levels")
         return self
+
+    @model_validator(mode="after")
+    def _entries_are_the_detectors(self) -> NetworkRecord:
+        own = {"padim": "padim", "patchcore": "patchcore", "cflow-ad": "cflow"}.get(self.detector)
+        wanted = {"target", "latents"} if own is None else {own}
+        for name in ("target", "latents", "padim", "patchcore", "cflow"):
+            present = getattr(self, name) is not None
+            if present != (name in wanted):
+                raise ValueError(f"{self.detector} {'has no' if present else 'needs'} {name}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None}
 
 
 class ThresholdRecord(Part):
@@ -125,7 +214,7 @@ class Golden(Part):
     """A frame with a known score, computed again before the worker says that it is ready."""
 
     score: float
-    """Score of the tensor golden.frame, computed in float32 on the CPU."""
+    """Score of the tensor golden.frame, computed on the CPU with the recipe's precision."""
     tolerance: float = Field(gt=0)
     """Largest accepted relative difference."""
 
@@ -147,6 +236,8 @@ class RecipeManifest(Part):
     """Pixel normalisation."""
     network: NetworkRecord
     """Backbones and mapping."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic that gave the scores behind the threshold; the line must use the same."""
     threshold: ThresholdRecord
     """Threshold and promise."""
     golden: Golden
@@ -157,4 +248,4 @@ class RecipeManifest(Part):
     @property
     def random_weights(self) -> bool:
         """True if a backbone has random weights, so that the recipe can't inspect."""
-        return any(side.weights.startswith("random:") for side in (self.network.source, self.network.target))
+        return any(side.weights.startswith("random:") for side in self.network.backbones)

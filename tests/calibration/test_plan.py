@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from calibration.plan import Plan, default_latents, default_pair
+from calibration.detectors.mapping import default_latents, default_pair
+from calibration.plan import Plan
 from calibration.schedule import schedule_named
 from calibration.split import split_parts
 from inspector.domain.errors import DataError

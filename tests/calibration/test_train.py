@@ -23,7 +23,7 @@ from calibration.split import split_parts
 from calibration.train import calibrate
 from calibration.training import Step
 from inspector.domain.errors import DataError, EngineError, RecipeError
-from inspector.models.network import Inference
+from inspector.models.detector import Inference
 from inspector.models.preprocess import Preprocess
 from inspector.models.recipe_network import load_network
 from inspector.recipe.store import Recipe, load_recipe

@@ -11,17 +11,25 @@ from calibration.cli.planning import make_plan
 from inspector.domain.errors import DataError
 
 OPTIONS: dict[str, Any] = {
+    "detector": None,
+    "preset": None,
     "name": None,
     "version": 1,
     "weights": None,
     "weights_dir": None,
     "source": None,
     "target": None,
-    "size": (256,),
-    "levels": (1, 2, 3),
+    "size": None,
+    "levels": None,
     "latents": None,
-    "position": "none",
-    "schedule": "fast",
+    "position": None,
+    "position_base": None,
+    "mapped": None,
+    "channels": None,
+    "coreset": None,
+    "neighbours": None,
+    "schedule": None,
+    "rates": None,
     "target_rate": 0.005,
     "confidence": 0.95,
     "folds": None,
@@ -73,7 +81,7 @@ def test_sizes_and_names() -> None:
     assert plan_of(weights="bundled", size=(128, 64))[0].size_px == (128, 64)
     assert plan_of(weights="bundled", name="other")[0].name == "other"
     with pytest.raises(DataError, match="--size takes"):
-        plan_of(size=())
+        plan_of(size=(1, 2, 3))
 
 
 def test_memory_is_as_asked_or_what_is_there() -> None:

@@ -1,0 +1,1 @@
+"""How each kind of detector is calibrated, behind one small protocol."""
