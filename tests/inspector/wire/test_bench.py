@@ -1,0 +1,92 @@
+"""The measurement measures, and can't come to its end on frames that were lost or changed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inspector.domain.errors import FatalError
+from inspector.wire import bench
+from inspector.wire.frames import ReceivedFrame
+
+from .conftest import header
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("source", ["driver", "ready"])
+def test_both_transports_are_measured_in_real_processes(source: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    figures = bench.measure_transports(320, 240, source=source, seconds=0.2, rounds=2)
+    assert (figures.frame_bytes, figures.source) == (76_800, source)
+    for carrier in (figures.message, figures.slot):
+        assert len(carrier.rounds_frames_per_s) == 2
+        assert all(rate > 0 for rate in carrier.rounds_frames_per_s)
+        assert carrier.frames > 0
+        assert carrier.checked > 0
+        assert carrier.cpu_ms > 0
+        assert 0 < carrier.latency_p50_ms <= carrier.latency_p99_ms
+    rounds = zip(figures.slot.rounds_frames_per_s, figures.message.rounds_frames_per_s, strict=True)
+    assert figures.rounds_ratio == [pytest.approx(one / other, abs=0.001) for one, other in rounds]
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.process
+def test_figures_are_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    bench.main(["--size", "64x32", "--seconds", "0.05", "--rounds", "1", "--reading", "nothing"])
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["width_px"], figures["height_px"], figures["reading"]) == (64, 32, "nothing")
+
+
+GOOD = {"received": 100, "wrong": 0, "checked": 7, "seconds": 1.0, "latencies_ns": [1], "cpu_s": 0.5}
+SENT = {"sent": 100, "frames": 60, "cpu_s": 0.25}
+
+
+def test_processor_time_of_both_sides_counts() -> None:
+    joined = bench._joined(SENT, GOOD)
+    assert (joined["cpu_s"], joined["frames"]) == (0.75, 60)
+
+
+@pytest.mark.parametrize("change", [{"received": 99}, {"wrong": 1}, {"checked": 0}])
+def test_frames_lost_changed_or_never_checked_end_the_measurement(change: dict[str, int]) -> None:
+    with pytest.raises(FatalError, match="100 frames sent"):
+        bench._joined(SENT, GOOD | change)
+
+
+def test_process_that_died_ends_the_measurement() -> None:
+    with pytest.raises(FatalError, match="failed"):
+        bench._joined(SENT, None)
+
+
+class Receiver:
+    def __init__(self, *frames: ReceivedFrame) -> None:
+        self.frames = list(frames)
+
+    def receive(self) -> ReceivedFrame | None:
+        return self.frames.pop(0) if self.frames else None
+
+
+class Overwritten(ReceivedFrame):
+    def release(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("fault", ["none", "one byte", "no pixels", "overwritten"])
+def test_changed_frame_is_found_out(fault: str) -> None:
+    orders = bench._Orders("receiver", "", None, 8, 4, "ready", "every_byte", 1.0, 1.0)
+    pixels = orders.pool()[0].copy()
+    pixels[3, 7] ^= fault == "one byte"
+    made = Overwritten if fault == "overwritten" else ReceivedFrame
+    receiver: Any = Receiver(made(header(0, pixels), None if fault == "no pixels" else pixels))
+    side = bench._Receiver(orders, receiver)
+    assert side._take()
+    assert not side._take()
+    assert side._wrong == (fault != "none")
+
+
+def test_frames_are_the_same_in_both_processes_and_differ_from_each_other() -> None:
+    orders = bench._Orders("sender", "", None, 8, 4, "ready", "nothing", 1.0, 1.0)
+    one, other = orders.pool(), orders.pool()
+    assert np.array_equal(one, other)
+    assert len({pixels.tobytes() for pixels in one}) == len(one) > 2
