@@ -76,12 +76,25 @@ def rows() -> Rows:
             ),
             Query('inspector_queue_frames{station=~"$station"}', "{{station}} waiting"),
             Query('inspector_queue_capacity_frames{station=~"$station"}', "{{station}} room"),
+            width=8,
+        ),
+        lines(
+            Text(
+                "Frames by transport",
+                "What carries the pixels to the worker. ZeroMQ copies them; shared memory does not.",
+                units.CountsPerSecond,
+            ),
+            Query(
+                'rate(inspector_carried_frames_total{station=~"$station"}[$__rate_interval])',
+                "{{station}} {{carrier}}",
+            ),
+            width=8,
         ),
         lines(
             Text(
                 "Messages out of order",
-                "In an hour: results that came after their part was settled, triggers announced twice, and messages "
-                "that could not be read. A few stray results after a restart are normal.",
+                "In an hour: results that came after their part was settled, triggers announced twice, messages that "
+                "could not be read, and frames that the worker kept too long. A few after a restart are normal.",
                 units.Short,
             ),
             Query('increase(inspector_stray_results_total{station=~"$station"}[1h])', "{{station}} stray results"),
@@ -92,6 +105,8 @@ def rows() -> Rows:
                 'sum by (station) (increase(inspector_malformed_messages_total{station=~"$station"}[1h]))',
                 "{{station}} unreadable",
             ),
+            Query('increase(inspector_expired_leases_total{station=~"$station"}[1h])', "{{station}} kept too long"),
+            width=8,
         ),
     ]
     camera: list[AnyPanel] = [

@@ -1,0 +1,159 @@
+"""A real Prometheus scrapes a real line; every query that is shipped runs there and finds something."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ..process.conftest import StartDaemon, wait_for
+from .monitoring import Expression, panel_expressions, rule_expressions
+
+pytestmark = pytest.mark.process
+
+#: Series that need a device which a test machine does not have.
+WITHOUT_DATA = {"DCGM_": "dcgm-exporter needs an NVIDIA GPU"}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+class Prometheus:
+    """A running Prometheus."""
+
+    def __init__(self, port: int) -> None:
+        self._address = f"http://127.0.0.1:{port}"
+
+    def ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self._address}/-/ready", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def get(self, path: str, **arguments: str) -> Any:
+        address = f"{self._address}/api/v1/{path}?{urllib.parse.urlencode(arguments)}"
+        try:
+            with urllib.request.urlopen(address, timeout=20) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{arguments}: {error.read().decode()}") from error
+
+    def query(self, promql: str) -> list[dict[str, Any]]:
+        result: list[dict[str, Any]] = self.get("query", query=promql)["result"]
+        return result
+
+
+@contextmanager
+def running(command: list[str], output: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is ended in any case."""
+    with output.open("wb") as stream:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(20)
+
+
+def substituted(promql: str) -> str:
+    """The query as Grafana sends it."""
+    for name, value in {"$__rate_interval": "1m", "$__range": "6h", "$station": "station"}.items():
+        promql = promql.replace(name, value)
+    assert "$" not in promql
+    return promql
+
+
+def test_every_query_that_is_shipped_finds_data(
+    tool: Callable[[str, str], str], root: Path, start: StartDaemon, tmp_path: Path
+) -> None:
+    program = tool("prometheus", "prometheus")
+    exporter = shutil.which("prometheus-node-exporter")
+    without_data = dict(WITHOUT_DATA)
+    if exporter is None:
+        assert os.environ.get("CI") != "true", "prometheus-node-exporter is not installed"
+        without_data["node_"] = "prometheus-node-exporter is not installed"
+    daemon = start(
+        camera={"kind": "synthetic", "rate": 20, "width_px": 64, "height_px": 64, "defect_ratio": 0.5},
+        verdicts={"endpoint": None},
+    )
+    daemon.wait_for_verdicts(5)
+    address = re.search(r"http://(127\.0\.0\.1:\d+)/metrics", daemon.errors())
+    assert address is not None, daemon.errors()
+    port, node_port = free_port(), free_port()
+    config = yaml.safe_load((root / "deploy/prometheus/prometheus.yaml").read_text())
+    config["global"] = {"scrape_interval": "500ms", "evaluation_interval": "500ms"}
+    config["rule_files"] = [str(root / "deploy/prometheus" / name) for name in config["rule_files"]]
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    jobs["inspector"]["static_configs"] = [{"targets": [address.group(1)]}]
+    jobs["node"]["static_configs"] = [{"targets": [f"127.0.0.1:{node_port}"]}]
+    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(config))
+    command = [
+        program,
+        f"--config.file={tmp_path}/prometheus.yaml",
+        f"--storage.tsdb.path={tmp_path}/data",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    # Without an exporter a process that waits stands in its place, so that both ends are closed in one way.
+    beside = [exporter, f"--web.listen-address=127.0.0.1:{node_port}"] if exporter else ["sleep", "600"]
+    with running(beside, tmp_path / "node.txt"), running(command, tmp_path / "prometheus.txt") as process:
+        prometheus = Prometheus(port)
+        wait_for(
+            lambda: prometheus.ready() or process.poll() is not None,
+            f"Prometheus\n{(tmp_path / 'prometheus.txt').read_text()}",
+        )
+        check(prometheus, root, without_data)
+    assert daemon.stop() == 0, daemon.errors()
+
+
+def check(prometheus: Prometheus, root: Path, without_data: dict[str, str]) -> None:
+    """Every expression finds data, and on a line that is well no alert fires."""
+    recordings = rule_expressions(root, "recording.yaml")
+    wanted = panel_expressions(root) + recordings
+    for expression in rule_expressions(root, "alerts.yaml"):
+        # A line that is well meets no alert's condition: each series that it reads must be there instead, and the
+        # expression must run.
+        prometheus.query(expression.promql)
+        wanted += [Expression(f"{expression.where} reads {name}", name) for name in expression.selectors()]
+    excused = {e.where for e in wanted for prefix in without_data if any(n.startswith(prefix) for n in e.metrics())}
+    assert len(excused) < len(wanted) / 4, "most of what is shipped must be tried"
+
+    def missing() -> list[str]:
+        return [e.where for e in wanted if e.where not in excused and not prometheus.query(substituted(e.promql))]
+
+    def all_there() -> bool:
+        return not missing()
+
+    try:
+        wait_for(all_there, "data", patience_s=30)
+    except AssertionError:
+        pytest.fail("no data for:\n" + "\n".join(missing()))
+    for rule in prometheus.get("rules")["groups"]:
+        for state in rule["rules"]:
+            assert state["health"] == "ok", state
+            assert not state.get("lastError"), state
+    wait_for(lambda: prometheus.query('inspector_process_up{process="worker"} == 1'), "the worker", patience_s=10)
+    assert prometheus.query("sum(inspector_ledger_imbalance_parts)")[0]["value"][1] == "0"
+    yields = float(prometheus.query("station:inspector_fpy:ratio1h")[0]["value"][1])
+    assert 0 <= yields <= 1
+    firing = {alert["metric"]["alertname"] for alert in prometheus.query('ALERTS{alertstate="firing"}')}
+    assert not firing & {"InspectorTargetDown", "InspectorHeartbeatLost", "InspectorLedgerImbalance", "InspectorBlind"}
