@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -199,6 +200,45 @@ def demo(
             seed=seed,
         )
     )
+
+
+@cli.command()
+@click.option(
+    "--pair",
+    type=click.Choice(["bundled", "light", "standard"]),
+    default="bundled",
+    show_default=True,
+    help="Backbones: the bundled ones; squeezenet1_1 and mobilenet_v2; resnet34 and resnet50.",
+)
+@click.option("--size", "size_px", type=click.IntRange(32, 4096), default=256, show_default=True, help="Input side.")
+@click.option("--frame", "frame_px", type=click.IntRange(32, 8192), default=512, show_default=True, help="Frame side.")
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Threads of the network.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Of the line's worker; the engines are measured in every precision.",
+)
+@click.option("--rounds", type=click.IntRange(min=0), default=5, show_default=True, help="Engines: rounds; 0: none.")
+@click.option("--detectors", default="", help="Other detectors to compare: pfm,padim,patchcore,cflow-ad.")
+@click.option("--rates", default="30,60", show_default=True, help="Line: triggers a second; empty: none.")
+@click.option("--seconds", type=click.FloatRange(min=1), default=10.0, show_default=True, help="Line: each rate's run.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures to this file.")
+@click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="Write latency over rate to this SVG file.")
+def bench(detectors: str, rates: str, **options: Any) -> None:
+    """Measure engines and the whole line on this machine, in one run, with random pixels."""
+    from inspector.cli.bench import Bench, run_bench
+
+    try:
+        numbers = tuple(float(rate) for rate in rates.split(",") if rate)
+    except ValueError:
+        raise click.BadParameter(f"{rates!r} is not a list of rates such as 30,60", param_hint="--rates") from None
+    if any(not rate > 0 for rate in numbers):
+        raise click.BadParameter("rates are positive", param_hint="--rates")
+    named = tuple(name for name in detectors.split(",") if name)
+    run_bench(Bench(detectors=named, rates=numbers, **options))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -35,6 +35,20 @@ def test_every_part_of_a_folder_gets_one_verdict_and_the_daemon_ends_by_itself(s
         assert len(record["recipe_hash"]) == 64
 
 
+def test_the_compiled_engine_says_of_every_part_what_the_plain_one_says(start: StartDaemon) -> None:
+    told = {}
+    for engine in ("pytorch", "openvino"):
+        daemon = start(engine, worker={"engine": engine})
+        assert daemon.finish() == 0, daemon.errors()
+        assert set(daemon.check_ledger()) <= {"score_within_threshold", "score_above_threshold"}, daemon.errors()
+        told[engine] = {record["source"]: record for record in daemon.records()}
+    assert told["pytorch"].keys() == told["openvino"].keys()
+    for source, plain in told["pytorch"].items():
+        compiled = told["openvino"][source]
+        assert compiled["score"] == pytest.approx(plain["score"], rel=1e-4)
+        assert compiled["decision"] == plain["decision"]
+
+
 def test_verdicts_heartbeats_and_metrics_go_out(start: StartDaemon, tmp_path: Path) -> None:
     context = zmq.Context()
     subscriber = context.socket(zmq.SUB)
@@ -126,6 +140,7 @@ def test_a_burst_beyond_the_queue_is_refused_and_counted(start: StartDaemon, tmp
     ("sections", "code", "message"),
     [
         ({"worker": {"allow_random_weights": False}}, 65, "random weights"),
+        ({"worker": {"precision": "bfloat16", "engine": "openvino"}}, 65, "set worker.precision: float32"),
         ({"worker": {"thread": 1}}, 78, "did you mean 'threads'"),
         ({"recipe": "nowhere"}, 65, "no such recipe"),
         ({"metrics": {"host": "0.0.0.0"}}, 78, "loopback"),

@@ -1,0 +1,208 @@
+"""`inspector bench`: engines and line on this machine, in one run, as ratios."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from inspector.benchmark.chart import latency_chart
+from inspector.benchmark.line import LineRun, measure_line
+from inspector.config.schema import Worker
+from inspector.domain.errors import ConfigError, FatalError
+
+_DEADLINE_MS = 500.0
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the user asked for.
+
+    Attributes:
+        pair: "bundled", "light" or "standard".
+        size_px: Side of the network's input.
+        frame_px: Side of the frames.
+        threads: Threads of the network.
+        device: "cpu" or "cuda".
+        precision: Precision of the line's worker.
+        rounds: Rounds of the engines; 0 leaves them out.
+        detectors: Other detectors to compare.
+        rates: Offered rates of the line; empty leaves the line out.
+        seconds: Duration of each run of the line.
+        json_path: Where to write the record.
+        plot_path: Where to write the chart.
+    """
+
+    pair: str
+    size_px: int
+    frame_px: int
+    threads: int
+    device: Literal["cpu", "cuda"]
+    precision: Literal["float32", "bfloat16"]
+    rounds: int
+    detectors: tuple[str, ...]
+    rates: tuple[float, ...]
+    seconds: float
+    json_path: Path | None
+    plot_path: Path | None
+
+
+def run_bench(bench: Bench) -> None:
+    """Measures, prints tables, writes JSON and the chart.
+
+    Raises:
+        FatalError: An engine's scores are wrong, a part was lost, or a file can't be written.
+    """
+    console = Console(stderr=True)
+    record: dict[str, Any] = {"command": ["inspector", *sys.argv[1:]]}
+    if bench.rounds:
+        with console.status("measuring the engines"):
+            record["engines"] = _engines(bench)
+        Console().print(_engine_table(record["engines"], bench))
+    runs: list[LineRun] = []
+    with tempfile.TemporaryDirectory(prefix="inspector-bench-") as folder:
+        if bench.rates:
+            recipe = Path(folder, "recipe")
+            _trial_recipe(recipe, bench)
+            worker = Worker(
+                device=bench.device, precision=bench.precision, threads=bench.threads, allow_random_weights=True
+            )
+            for rate in bench.rates:
+                with console.status(f"the line at {rate:g} triggers a second"):
+                    run = measure_line(
+                        recipe,
+                        worker,
+                        offered=rate,
+                        parts=max(2, round(rate * bench.seconds)),
+                        frame_px=bench.frame_px,
+                        deadline_ms=_DEADLINE_MS,
+                    )
+                runs.append(run)
+            record["line"] = {"deadline_ms": _DEADLINE_MS, "runs": [run.as_record() for run in runs]}
+            Console().print(_line_table(runs, bench))
+    if bench.json_path is not None:
+        _write(bench.json_path, json.dumps(record, indent=2, allow_nan=False) + "\n")
+    if bench.plot_path is not None and runs:
+        title = f"{bench.pair} pair, {bench.size_px} px, {bench.precision}, {bench.threads} threads"
+        _write(bench.plot_path, latency_chart(runs, _DEADLINE_MS, title))
+
+
+def _engines(bench: Bench) -> dict[str, Any]:
+    orders = {
+        "pair": bench.pair,
+        "size_px": bench.size_px,
+        "frame_px": bench.frame_px,
+        "threads": bench.threads,
+        "device": bench.device,
+        "rounds": bench.rounds,
+        "detectors": bench.detectors,
+    }
+    return dict(json.loads(_program("inspector.benchmark.engines", json.dumps(orders))))
+
+
+def _trial_recipe(folder: Path, bench: Bench) -> None:
+    _program("inspector.benchmark.trial", str(folder), bench.pair, str(bench.size_px), bench.precision)
+
+
+def _program(module: str, *arguments: str) -> str:
+    """Standard output of a program that loads torch, which this process must not."""
+    # Threads that wait by spinning would take the cores from the processes beside them.
+    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"{module} ended with exit code {done.returncode}"]
+        raise FatalError(lines[-1].removeprefix("error: "))
+    return done.stdout
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be written: {error.strerror}") from error
+    click.echo(f"wrote {path}", err=True)
+
+
+def _table(title: str, first: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _engine_table(record: dict[str, Any], bench: Bench) -> Table:
+    machine = record["machine"]
+    device = machine["cuda"] if bench.device == "cuda" else f"{machine['cpu']}, {bench.threads} threads"
+    batches = record["orders"]["batches"]
+    table = _table(
+        f"engines: {bench.pair} pair, {bench.size_px} px, {device}",
+        "engine",
+        "p50 ms",
+        "p99 ms",
+        "p99.9",
+        *(f"frames/s by {batch}" for batch in batches),
+        "times plain",
+        "CPU ms",
+        "score off by",
+    )
+    for one in record["contenders"]:
+        latency, differs = one["latency"], one["largest_score_difference"]
+        rates = [one["frames_per_second"].get(str(batch)) for batch in batches]
+        table.add_row(
+            one["name"],
+            f"{latency['p50_ms']:.1f}",
+            f"{latency['p99_ms']:.1f}",
+            f"{latency['p999_ms']:.1f}",
+            *("" if rate is None else f"{rate:.1f}" for rate in rates),
+            f"{max(one['times_plain'].values()):.2f}",
+            f"{one['cpu_ms_per_frame']:.1f}",
+            "" if differs is None else f"{differs:.0e}",
+        )
+    return table
+
+
+def _line_table(runs: list[LineRun], bench: Bench) -> Table:
+    table = _table(
+        f"the line: {bench.precision}, deadline {_DEADLINE_MS:g} ms, trigger to verdict",
+        "offered/s",
+        "parts",
+        "judged",
+        "verdicts/s",
+        "p50 ms",
+        "p99 ms",
+        "p99.9",
+        "CPU ms",
+        "not inspected",
+    )
+    for run in runs:
+        latency = run.latency
+        refused = {cause: count for cause, count in run.causes.items() if not cause.startswith("score_")}
+        table.add_row(
+            f"{run.offered:g}",
+            str(run.parts),
+            str(run.judged),
+            f"{run.parts_per_second:.1f}",
+            f"{latency.p50_ms:.1f}",
+            f"{latency.p99_ms:.1f}",
+            f"{latency.p999_ms:.1f}",
+            f"{run.cpu_ms_per_part:.1f}",
+            ", ".join(f"{count} {cause}" for cause, count in refused.items()),
+        )
+    return table
