@@ -6,9 +6,12 @@ from pathlib import Path
 
 from inspector.cameras.base import Camera
 from inspector.config.cameras import CameraConfig, FolderCamera, SyntheticCamera, VideoCamera
+from inspector.domain.frame import Allocate, new_pixels
 
 
-def create_camera(config: CameraConfig, *, first_part: int = 0, memory: Path | None = None) -> Camera:
+def create_camera(
+    config: CameraConfig, *, first_part: int = 0, memory: Path | None = None, allocate: Allocate = new_pixels
+) -> Camera:
     """The camera, not opened yet.
 
     Args:
@@ -18,6 +21,7 @@ def create_camera(config: CameraConfig, *, first_part: int = 0, memory: Path | N
             camera has no such place.
         memory: Folder in which a camera keeps what the next camera process of this run must know: which files of
             a hot folder were taken, which model a GenICam camera was. None remembers nothing.
+        allocate: Gives the memory that frames are written to, by the cameras that can choose it: GenICam cameras.
 
     Raises:
         ConfigError: Keys contradict each other.
@@ -42,4 +46,4 @@ def create_camera(config: CameraConfig, *, first_part: int = 0, memory: Path | N
         return synthetic.SyntheticConveyor(config, first_part)
     from inspector.cameras import genicam
 
-    return genicam.GenicamCamera(config, memory=memory)
+    return genicam.GenicamCamera(config, memory=memory, allocate=allocate)

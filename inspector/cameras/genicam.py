@@ -18,7 +18,7 @@ from inspector.cameras.genicam_stream import FrameStream
 from inspector.cameras.genicam_trigger import SoftwareTrigger
 from inspector.config import cameras as settings
 from inspector.domain.errors import CameraError
-from inspector.domain.frame import Capture
+from inspector.domain.frame import Allocate, Capture, new_pixels
 
 
 class GenicamCamera:
@@ -32,6 +32,7 @@ class GenicamCamera:
         sleep: Waits so many seconds.
         environ: Environment.
         memory: Folder in which the camera's model is kept for the next camera process of the run.
+        allocate: Memory for the frames.
     """
 
     on_demand = False
@@ -43,8 +44,10 @@ class GenicamCamera:
         sleep: Callable[[float], None] = time.sleep,
         environ: Mapping[str, str] = os.environ,
         memory: Path | None = None,
+        allocate: Allocate = new_pixels,
     ) -> None:
         self._config = config
+        self._allocate = allocate
         self._memory = memory
         self._clock_ns = clock_ns
         self._sleep = sleep
@@ -102,6 +105,7 @@ class GenicamCamera:
             free_running=self._config.free_running,
             guard=guard,
             guard_ns=None if self._config.check_features_s is None else round(self._config.check_features_s * 1e9),
+            allocate=self._allocate,
             clock_ns=self._clock_ns,
             sleep=self._sleep,
         )

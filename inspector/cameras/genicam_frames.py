@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Allocate, Pixels, new_pixels
 
 #: A step of the frame ids of this size or more is a counter that was set anew, not a loss: half the range of
 #: the 16-bit ids of GigE Vision 1, as in serial number arithmetic (RFC 1982).
@@ -109,7 +109,7 @@ class ShortBuffer(Exception):  # noqa: N818  says what the buffer is
     """The buffer holds fewer bytes than its layout needs."""
 
 
-def copy_pixels(data: bytes, layout: Layout, filled_bytes: int) -> Pixels:
+def copy_pixels(data: bytes, layout: Layout, filled_bytes: int, allocate: Allocate = new_pixels) -> Pixels:
     """Copies the image out of a buffer, which the producer will write to again.
 
     Of 10 and 12 bits the upper 8 are kept. Bayer patterns are demosaiced (bilinear, OpenCV). YUV is taken as
@@ -119,6 +119,7 @@ def copy_pixels(data: bytes, layout: Layout, filled_bytes: int) -> Pixels:
         data: The whole buffer.
         layout: Where the image lies in it.
         filled_bytes: How much of the buffer was filled.
+        allocate: Memory for the image.
 
     Returns:
         uint8, (H, W) for Mono formats and (H, W, 3) RGB for the others, C-contiguous and owned.
@@ -138,7 +139,7 @@ def copy_pixels(data: bytes, layout: Layout, filled_bytes: int) -> Pixels:
         )
     lines = _lines(data, layout, filled_bytes, known.name)
     values = _high_bytes(lines, known, layout.width_px)
-    return _in_colour(values, known, layout)
+    return _in_colour(values, known, layout, allocate)
 
 
 def _lines(data: bytes, layout: Layout, filled_bytes: int, name: str) -> NDArray[np.uint8]:
@@ -182,15 +183,15 @@ def _high_bytes(lines: NDArray[np.uint8], known: _Format, width_px: int) -> NDAr
     return np.stack(values, axis=-1).reshape(height_px, -1)[:, :width_px]
 
 
-def _in_colour(values: NDArray[np.uint8], known: _Format, layout: Layout) -> Pixels:
-    """Grey as it is, everything else as RGB; always a new array."""
+def _in_colour(values: NDArray[np.uint8], known: _Format, layout: Layout, allocate: Allocate) -> Pixels:
+    """Grey as it is, everything else as RGB; always in memory of its own."""
     height_px, width_px = layout.height_px, layout.width_px
     if not known.colour:
-        return np.array(values, order="C")
+        return _copy(values, allocate)
     if known.colour in _DEMOSAIC:
         if min(height_px, width_px) < 2:
             raise UnsupportedFormat(f"{known.name} needs 2 x 2 pixels at least, not {width_px} x {height_px}")
-        return np.asarray(cv2.cvtColor(np.ascontiguousarray(values), _DEMOSAIC[known.colour]), np.uint8)
+        return _convert(np.ascontiguousarray(values), _DEMOSAIC[known.colour], allocate)
     if known.colour in ("YUYV", "UYVY"):
         if width_px % 2:
             raise UnsupportedFormat(f"{known.name} needs an even Width, not {width_px}")
@@ -198,9 +199,21 @@ def _in_colour(values: NDArray[np.uint8], known: _Format, layout: Layout) -> Pix
         y, u, v = ((slice(0, 4, 2), 1, 3), (slice(1, 4, 2), 0, 2))[known.colour == "UYVY"]
         chroma = [np.repeat(pairs[..., place], 2, axis=1) for place in (v, u)]
         planes = np.dstack([pairs[..., y].reshape(height_px, width_px), *chroma])
-        return np.asarray(cv2.cvtColor(planes, cv2.COLOR_YCrCb2RGB), np.uint8)
+        return _convert(planes, cv2.COLOR_YCrCb2RGB, allocate)
     pixels = values.reshape(height_px, width_px, -1)
-    return np.array(pixels[..., ::-1] if known.colour == "BGR" else pixels[..., :3], order="C")
+    return _copy(pixels[..., ::-1] if known.colour == "BGR" else pixels[..., :3], allocate)
+
+
+def _copy(pixels: Pixels, allocate: Allocate) -> Pixels:
+    copy = allocate(pixels.shape)
+    np.copyto(copy, pixels)
+    return copy
+
+
+def _convert(picture: NDArray[np.uint8], code: int, allocate: Allocate) -> Pixels:
+    """OpenCV's conversion to RGB, written where it is to lie."""
+    memory = allocate((*picture.shape[:2], 3))
+    return np.asarray(cv2.cvtColor(picture, code, dst=memory), np.uint8)
 
 
 def frames_lost(last: int, now: int, *, gige: bool) -> int | None:

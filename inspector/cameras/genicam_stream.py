@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from inspector.cameras.genicam_frames import Layout, ShortBuffer, UnsupportedFormat, copy_pixels, frames_lost
 from inspector.domain.errors import CameraError
-from inspector.domain.frame import Capture, Pixels
+from inspector.domain.frame import Allocate, Capture, Pixels, new_pixels
 from inspector.domain.verdict import Cause
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class FrameStream:
         sleep: Waits so many seconds.
         guard: Knows what the camera was set to.
         guard_ns: So often it is asked; None never.
+        allocate: Memory for the frames.
 
     Attributes:
         name: Model and serial number of the camera.
@@ -54,6 +55,7 @@ class FrameStream:
         sleep: Callable[[float], None],
         guard: FeatureGuard | None = None,
         guard_ns: int | None = None,
+        allocate: Allocate = new_pixels,
     ) -> None:
         self._acquirer = acquirer
         self._driver = driver
@@ -65,6 +67,7 @@ class FrameStream:
         self._sleep = sleep
         self._guard = guard
         self._guard_ns = guard_ns
+        self._allocate = allocate
         self._guarded_ns = 0
         self._incomplete = driver.IncompleteFrames()
         self._acquirer.add_callback(acquirer.Events.INCOMPLETE_BUFFER, self._incomplete)
@@ -234,7 +237,8 @@ class FrameStream:
             self._info(lambda: buffer.image_offset, 0),
         )
         data = buffer.raw_buffer
-        return copy_pixels(data, layout, self._info(lambda: buffer.size_filled, 0) or len(data))
+        filled_bytes = self._info(lambda: buffer.size_filled, 0) or len(data)
+        return copy_pixels(data, layout, filled_bytes, self._allocate)
 
     def _info(self, read: Callable[[], Any], otherwise: Any) -> Any:
         """An optional piece of information about a buffer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,14 @@ from numpy.typing import NDArray
 from inspector.domain.verdict import Cause
 
 Pixels = NDArray[np.uint8]
+
+#: Gives memory of a shape for a frame, uint8 and C-contiguous, with anything in it.
+Allocate = Callable[[tuple[int, ...]], Pixels]
+
+
+def new_pixels(shape: tuple[int, ...]) -> Pixels:
+    """Memory of the process's own; an `Allocate`."""
+    return np.empty(shape, np.uint8)
 
 
 class PixelFormat(enum.IntEnum):

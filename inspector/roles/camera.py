@@ -154,7 +154,9 @@ def work(job: Job) -> None:
     sender = open_sender(context, job.frames_endpoint, job.ring, job.lease_ns)
     gate = GateOutbox(context, job.gate_endpoint)
     try:
-        camera = create_camera(job.config.camera, first_part=job.first_part, memory=job.memory)
+        camera = create_camera(
+            job.config.camera, first_part=job.first_part, memory=job.memory, allocate=sender.allocate
+        )
         CameraRole(job, camera, sender, gate, Lifeline()).run()
     finally:
         sender.close()

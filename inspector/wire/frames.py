@@ -16,7 +16,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Pixels, new_pixels
 from inspector.domain.verdict import Cause
 from inspector.wire.messages import Credit, FrameHeader, WireError
 
@@ -96,7 +96,7 @@ class ZeromqSender:
 
     def allocate(self, shape: tuple[int, ...]) -> Pixels:
         """Memory for a frame: uint8, C-contiguous, of this shape, not initialised."""
-        return np.empty(shape, np.uint8)
+        return new_pixels(shape)
 
     def send(self, worker: int, header: FrameHeader, pixels: Pixels) -> Cause | None:
         """Hands a frame to the transport without a copy and without waiting.

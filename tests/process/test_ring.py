@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from ..gentl_simulator.plant import Plant
 from .conftest import Daemon, StartDaemon, wait_for
 
 pytestmark = pytest.mark.process
@@ -137,6 +138,32 @@ def test_worker_and_gate_stop_for_longer_than_a_lease_and_nothing_is_judged_on_o
     causes = daemon.check_ledger()
     assert causes["deadline_missed"] + causes["expired_in_queue"] + causes["queue_full"] > 0
     check_scores(daemon, expected)
+
+
+def test_camera_that_writes_into_the_slots_itself_has_each_frame_judged_on_its_own_pixels(
+    start: StartDaemon, plant: Plant
+) -> None:
+    generator = np.random.default_rng(4)
+    plant.write_parts(generator.integers(0, 256, (64, 64), np.uint8) for _ in range(5))
+    camera = {
+        "kind": "genicam",
+        "producers": [str(plant.producer)],
+        "serial": "SIM0001",
+        "features": [{"name": "AcquisitionFrameRate", "value": 40.0}],
+        "free_running": True,
+    }
+    daemon = start(camera=camera)
+    daemon.wait_for_verdicts(100)
+    assert metric(daemon, carried("slot")) >= 80
+    assert metric(daemon, carried("message")) == 0
+    assert daemon.stop() == 0, daemon.errors()
+    daemon.check_ledger()
+    by_part: dict[int, list[float]] = {}
+    for record in judged(daemon):
+        by_part.setdefault(int(record["source"].split()[1]) % 5, []).append(record["score"])
+    firsts = [found[0] for found in by_part.values()]
+    assert len({round(score / SAME) for score in firsts}) == 5
+    assert all(found == [pytest.approx(found[0], rel=SAME)] * len(found) for found in by_part.values())
 
 
 def test_frames_that_fit_no_slot_go_as_messages(start: StartDaemon, tmp_path: Path) -> None:

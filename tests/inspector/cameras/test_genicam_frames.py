@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.cameras.genicam_frames import (
+    _FORMATS,
     SUPPORTED_FORMATS,
     Layout,
     ShortBuffer,
@@ -17,6 +18,7 @@ from inspector.cameras.genicam_frames import (
     copy_pixels,
     frames_lost,
 )
+from inspector.domain.frame import Pixels
 
 MONO8, RGB8, BGR8, RGBA8 = 0x01080001, 0x02180014, 0x02180015, 0x02200016
 CHANNELS = {MONO8: 1, RGB8: 3, BGR8: 3, RGBA8: 4}
@@ -190,3 +192,20 @@ def test_lost_and_delivered_frames_add_up(gige: bool, start: int, steps: list[in
 def test_ids_that_do_not_count_on(last: int, now: int, lost: int | None) -> None:
     assert frames_lost(last, now, gige=True) == lost
     assert frames_lost(last, now, gige=False) == lost
+
+
+@pytest.mark.parametrize("pixel_format", _FORMATS, ids=lambda number: _FORMATS[number].name)
+def test_picture_is_written_to_the_memory_that_is_given_for_it(pixel_format: int) -> None:
+    data = np.random.default_rng(pixel_format).integers(0, 256, 8 * 6 * 4, np.uint8).tobytes()
+    layout = Layout(pixel_format, 8, 6)
+    memory: list[Pixels] = []
+
+    def allocate(shape: tuple[int, ...]) -> Pixels:
+        memory.append(np.full(shape, 7, np.uint8))
+        return memory[-1]
+
+    pixels = copy_pixels(data, layout, len(data), allocate)
+    assert len(memory) == 1
+    assert pixels is memory[0] or pixels.base is memory[0]  # what holds the pixels holds the memory
+    assert pixels.ctypes.data == memory[0].ctypes.data
+    assert np.array_equal(memory[0], copy_pixels(data, layout, len(data)))
