@@ -48,7 +48,7 @@ def write_sheet(recipe: Recipe, images: Sequence[Path], sheet: Path) -> None:
             result = network(preprocess(torch.from_numpy(pixels)))
         caption = f"{path.parent.name}/{path.stem}  {float(result.scores[0]) / threshold:.2f} x threshold"
         tiles.append(_pair(pixels, result.anomaly_maps[0, 0].numpy(), threshold, caption))
-    ok, data = cv2.imencode(".png", _arranged(tiles))
+    ok, data = cv2.imencode(".png", cv2.cvtColor(_arranged(tiles), cv2.COLOR_RGB2BGR))
     try:
         sheet.parent.mkdir(parents=True, exist_ok=True)
         sheet.write_bytes(data.tobytes() if ok else b"")
@@ -56,16 +56,34 @@ def write_sheet(recipe: Recipe, images: Sequence[Path], sheet: Path) -> None:
         raise DataError(f"{sheet}: can't be written: {error.strerror}") from error
 
 
+def heat_overlay(image: Pixels, anomaly_map: NDArray[np.float32], low: float, high: float) -> Pixels:
+    """An anomaly map in colours over its image.
+
+    Args:
+        image: uint8 RGB, (H, W, 3).
+        anomaly_map: (h, w), of any size; it is stretched over the image.
+        low: Value of the coldest colour.
+        high: Value of the warmest colour.
+
+    Returns:
+        uint8 RGB, (H, W, 3).
+    """
+    heat = np.clip((anomaly_map - low) / max(high - low, 1e-12), 0, 1)
+    coloured = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
+    overlay = cv2.resize(np.ascontiguousarray(coloured), (image.shape[1], image.shape[0]))
+    return np.asarray(cv2.addWeighted(image, 0.35, overlay, 0.65, 0), np.uint8)
+
+
+def three_channels(pixels: Pixels) -> Pixels:
+    """Grey pixels as RGB, RGB as it is."""
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint8) if pixels.ndim == 2 else pixels
+
+
 def _pair(pixels: Pixels, anomaly_map: NDArray[np.float32], threshold: float, caption: str) -> Pixels:
-    grey = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR) if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    left = _fitted(np.asarray(grey, np.uint8))
-    heat = np.clip(anomaly_map / max(2 * threshold, 1e-12), 0, 1)
-    coloured = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
-    overlay = cv2.resize(coloured, (grey.shape[1], grey.shape[0]), interpolation=cv2.INTER_LINEAR)
-    right = _fitted(np.asarray(cv2.addWeighted(np.asarray(grey, np.uint8), 0.35, overlay, 0.65, 0), np.uint8))
+    image = three_channels(pixels)
     tile = np.full((_TILE_PX + _CAPTION_PX, 2 * _TILE_PX + _GAP_PX // 2, 3), _PAPER, np.uint8)
-    tile[:_TILE_PX, :_TILE_PX] = left
-    tile[:_TILE_PX, -_TILE_PX:] = right
+    tile[:_TILE_PX, :_TILE_PX] = _fitted(image)
+    tile[:_TILE_PX, -_TILE_PX:] = _fitted(heat_overlay(image, anomaly_map, 0.0, 2 * threshold))
     cv2.putText(tile, caption, (2, _TILE_PX + 17), cv2.FONT_HERSHEY_SIMPLEX, 0.45, _INK, 1, cv2.LINE_AA)
     return tile
 

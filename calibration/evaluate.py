@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from calibration.metrics import Confusion, confusion, f1_max, image_auroc
 from calibration.pixel_metrics import PixelRanking
 from calibration.train import Reporter
 from inspector.domain.errors import DataError, EngineError, PartError
+from inspector.domain.frame import Pixels
 from inspector.domain.threshold import Threshold
 from inspector.models.preprocess import Preprocess
 from inspector.models.recipe_network import load_network
@@ -28,6 +31,8 @@ from inspector.recipe.store import Recipe
 
 #: Confidence of the upper limit on the false-reject rate.
 CONFIDENCE = 0.95
+#: Runs of the first image before the clock counts.
+_WARM_UP = 3
 
 
 @dataclass(frozen=True)
@@ -92,9 +97,51 @@ class Figures:
         return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in record.items()}
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures, and what they were formed from.
+
+    Attributes:
+        figures: The figures.
+        samples: The test images.
+        labels: bool, (N,), True for a defective image.
+        scores: float64, (N,).
+        maps: Anomaly map of each image, float32, (H, W) each, at the size of the network's input.
+        masks: Ground truth of each image, bool, (H, W) each; None for a defective image without one.
+        seconds: float64, (N,): preprocessing and network of each image, without reading it, after a warm-up.
+        ranking: Of the pixels of all images that have a ground truth; None if no pixel is marked.
+    """
+
+    figures: Figures
+    samples: tuple[Sample, ...]
+    labels: NDArray[np.bool_]
+    scores: NDArray[np.float64]
+    maps: tuple[NDArray[np.float32], ...]
+    masks: tuple[NDArray[np.bool_] | None, ...]
+    seconds: NDArray[np.float64]
+    ranking: PixelRanking | None
+
+    @property
+    def median_ms(self) -> float:
+        """Median time of an image, preprocessing and network."""
+        return 1e3 * float(np.median(self.seconds))
+
+    def measured(self) -> tuple[list[NDArray[np.float32]], list[NDArray[np.bool_]]]:
+        """Maps and ground truth of the images that have one."""
+        pairs = [(image, mask) for image, mask in zip(self.maps, self.masks, strict=True) if mask is not None]
+        return [image for image, _ in pairs], [mask for _, mask in pairs]
+
+
 def evaluate_recipe(
     recipe: Recipe, data: Path, *, reporter: Reporter, device: str = "cpu", threads: int | None = None
 ) -> Figures:
+    """The figures of `evaluate`, without what they were formed from."""
+    return evaluate(recipe, data, reporter=reporter, device=device, threads=threads).figures
+
+
+def evaluate(
+    recipe: Recipe, data: Path, *, reporter: Reporter, device: str = "cpu", threads: int | None = None
+) -> Evaluation:
     """Runs the recipe's network over the test images of a data set, one at a time.
 
     Raises:
@@ -112,8 +159,10 @@ def evaluate_recipe(
     scores, maps, masks, seconds = _run(recipe, dataset.test, device, reporter)
     labels = np.array([sample.label is Label.BAD for sample in dataset.test])
     threshold = Threshold(**recipe.manifest.threshold.model_dump())
-    ranking = PixelRanking(maps, masks) if any(mask.any() for mask in masks) else None
-    return Figures(
+    pairs = [(image, mask) for image, mask in zip(maps, masks, strict=True) if mask is not None]
+    marked = any(mask.any() for _, mask in pairs)
+    ranking = PixelRanking([image for image, _ in pairs], [mask for _, mask in pairs]) if marked else None
+    figures = Figures(
         recipe=f"{recipe.manifest.name} v{recipe.manifest.version}",
         recipe_hash=recipe.content_hash,
         data=str(data),
@@ -125,36 +174,42 @@ def evaluate_recipe(
         confusion=confusion(labels, scores, threshold),
         threshold=threshold,
         by_class=_rejected(dataset.test, scores, threshold),
-        without_mask=len(dataset.test) - len(masks),
-        milliseconds=1e3 * seconds / len(dataset.test),
+        without_mask=len(dataset.test) - len(pairs),
+        milliseconds=1e3 * float(np.mean(seconds)),
     )
+    return Evaluation(figures, dataset.test, labels, scores, tuple(maps), tuple(masks), seconds, ranking)
 
 
 def _run(
     recipe: Recipe, samples: tuple[Sample, ...], device: str, reporter: Reporter
-) -> tuple[NDArray[np.float64], list[NDArray[np.float32]], list[NDArray[np.bool_]], float]:
+) -> tuple[NDArray[np.float64], list[NDArray[np.float32]], list[NDArray[np.bool_] | None], NDArray[np.float64]]:
     geometry = recipe.manifest.geometry
     network = load_network(recipe).to(device)
     preprocess = Preprocess(geometry, recipe.manifest.normalisation).to(device)
-    scores, maps, masks, seconds = [], [], [], 0.0
+
+    def judge(pixels: Pixels) -> tuple[float, NDArray[np.float32]]:
+        with torch.inference_mode():
+            result = network(preprocess(torch.from_numpy(pixels).to(device)))
+            # Both wait for the device, so that the clock stops when the work is done.
+            return float(result.scores[0]), result.anomaly_maps[0, 0].cpu().numpy()
+
+    scores, maps, masks, seconds = [], [], [], []
     for done, sample in enumerate(samples, start=1):
         pixels = read_image(sample.path)
         try:
             check_frame(pixels, geometry)
         except PartError as error:
             raise DataError(f"{sample.path}: {error}") from error
+        for _ in range(_WARM_UP if done == 1 else 0):
+            judge(pixels)
         started = time.perf_counter()
-        with torch.inference_mode():
-            result = network(preprocess(torch.from_numpy(pixels).to(device)))
-            scores.append(float(result.scores[0]))
-            anomaly_map = result.anomaly_maps[0, 0].cpu().numpy()
-        seconds += time.perf_counter() - started
-        mask = mask_of(sample, (pixels.shape[1], pixels.shape[0]), geometry)
-        if mask is not None:
-            maps.append(anomaly_map)
-            masks.append(mask)
+        score, anomaly_map = judge(pixels)
+        seconds.append(time.perf_counter() - started)
+        scores.append(score)
+        maps.append(anomaly_map)
+        masks.append(mask_of(sample, (pixels.shape[1], pixels.shape[0]), geometry))
         reporter.scoring("test", done, len(samples))
-    return np.array(scores), maps, masks, seconds
+    return np.array(scores), maps, masks, np.array(seconds)
 
 
 def _rejected(
@@ -173,12 +228,47 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
     Raises:
         DataError: The file can't be written.
     """
+    write_text(path, json.dumps(record, indent=2, allow_nan=False) + "\n", "--json")
+
+
+def write_text(path: Path, text: str, option: str) -> None:
+    """Writes text as UTF-8, whole or not at all; what UTF-8 can't hold (odd file names) becomes a question mark.
+
+    Args:
+        path: The file.
+        text: Its content.
+        option: The command's option that names the file, for the message.
+
+    Raises:
+        DataError: The file can't be written.
+    """
     scratch = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        scratch.write_text(text, encoding="utf-8", errors="replace")
         scratch.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
             scratch.unlink()
-        raise DataError(f"{path} can't be written: {error.strerror}; choose another file with --json") from error
+        raise _unwritable(path, error, option) from error
+
+
+def check_writable(path: Path, option: str) -> None:
+    """Makes the folder of a file that hours of work will be written to, and refuses what can't be one.
+
+    Raises:
+        DataError: The file can't be written.
+    """
+    scratch = path.with_name(f"{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        scratch.touch()
+        scratch.unlink()
+    except OSError as error:
+        raise _unwritable(path, error, option) from error
+
+
+def _unwritable(path: Path, error: OSError, option: str) -> DataError:
+    return DataError(f"{path} can't be written: {error.strerror}; choose another file with {option}")

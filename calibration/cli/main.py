@@ -1,4 +1,4 @@
-"""The command `calibrate`: train, evaluate, show."""
+"""The command `calibrate`: train, evaluate, compare, show, synthesise, refine."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 import inspector
+from calibration.cli.evaluating import compare_command, evaluate_command
 from calibration.cli.refining import refine, synthesise
 from calibration.schedule import SCHEDULES
 from inspector.domain.errors import FatalError
@@ -139,26 +140,6 @@ def train(data: Path, recipe: Path, **options: Any) -> None:
 
 @cli.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.argument("data", type=click.Path(path_type=Path))
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures to this file.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="Threads on the CPU.")
-def evaluate(recipe: Path, data: Path, json_path: Path | None, device: str, threads: int | None) -> None:
-    """Measure RECIPE on the test images of DATA: AUROC, AUPRO, F1, and pass/fail at its own threshold."""
-    from calibration.cli.progress import ConsoleReporter
-    from calibration.cli.tables import evaluation_summary
-    from calibration.evaluate import evaluate_recipe, write_json
-    from inspector.recipe.store import load_recipe
-
-    with ConsoleReporter(Console(stderr=True)) as reporter:
-        figures = evaluate_recipe(load_recipe(recipe), data, device=device, threads=threads, reporter=reporter)
-    click.echo(evaluation_summary(figures))
-    if json_path is not None:
-        write_json(json_path, figures.as_record())
-
-
-@cli.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(recipe: Path, as_json: bool) -> None:
     """Show what RECIPE is and what it promises; checks its content hash."""
@@ -181,6 +162,9 @@ def sheet(recipe: Path, sheet: Path, images: tuple[Path, ...]) -> None:
     write_sheet(load_recipe(recipe), images, sheet)
 
 
+compare = compare_command(train)
+cli.add_command(compare)
+cli.add_command(evaluate_command(compare))
 cli.add_command(synthesise)
 cli.add_command(refine)
 

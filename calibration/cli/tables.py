@@ -5,18 +5,23 @@ from __future__ import annotations
 import io
 import json
 import math
+import statistics
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from calibration.comparison import Comparison
 from calibration.evaluate import CONFIDENCE, Figures
+from calibration.report.rows import NONE, metric_tables
 from inspector.domain.threshold import Threshold
 from inspector.recipe.store import Recipe
 
 
-def _text(table: Table) -> str:
+def _text(table: Table, width: int = 110) -> str:
     stream = io.StringIO()
-    Console(file=stream, width=110).print(table)
+    Console(file=stream, width=width).print(table)
     return stream.getvalue().rstrip()
 
 
@@ -99,3 +104,34 @@ def evaluation_summary(figures: Figures) -> str:
     for name, (images, rejected) in figures.by_class.items():
         rows.append((f"  {name}", f"{rejected} of {images} rejected"))
     return _facts(f"{figures.recipe} on {figures.data}", rows)
+
+
+def comparison_summary(comparison: Comparison) -> str:
+    """The tables "paper | ours" of a comparison, speed, and what failed."""
+    parts = []
+    for metric in metric_tables(comparison):
+        table = Table(title=f"{metric.title}, %", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        table.add_column("category", no_wrap=True)
+        for detector, paper in metric.detectors:
+            table.add_column(f"{detector}\npaper | ours" if paper else detector, justify="right", no_wrap=True)
+        for name, cells in metric.rows:
+            written = []
+            for (_, paper), cell in zip(metric.detectors, cells, strict=True):
+                ours = f"{cell.ours} ({cell.note})" if cell.note else cell.ours
+                written.append(f"{cell.paper or NONE} | {ours}" if paper else ours)
+            # Names of folders are no markup.
+            table.add_row(Text(name), *map(Text, written), end_section=name == metric.rows[-2:][0][0])
+        parts.append(_text(table, 40 + 24 * len(metric.detectors)))
+    cost = Table(title="Speed", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for title in ("detector", "ms an image", "training s", "recipes taken over"):
+        cost.add_column(title, justify="left" if title == "detector" else "right")
+    for detector in comparison.detectors:
+        results = comparison.results(detector)
+        if results:
+            milliseconds = statistics.median(result.median_ms for result in results)
+            seconds = sum(result.training_s for result in results)
+            reused = sum(result.reused for result in results)
+            cost.add_row(detector, f"{milliseconds:.1f}", f"{seconds:.0f}", f"{reused} of {len(results)}")
+    parts.append(_text(cost))
+    parts += [f"failed: {name}, {detector}: {failure.error}" for name, detector, failure in comparison.failures()]
+    return "\n\n".join(parts)
