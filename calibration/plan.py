@@ -14,6 +14,7 @@ from calibration.detectors.registry import method_named
 from calibration.schedule import Schedule
 from calibration.split import Split
 from inspector.domain.errors import DataError
+from inspector.engines.openvino_cpu import Precision
 from inspector.models.backbones import backbone_names
 from inspector.models.feature_mapping import MappedForm, PositionEncoding
 from inspector.recipe.manifest import NAME_PATTERN
@@ -71,6 +72,7 @@ class Plan:
         residual_limit: Largest accepted ratio of the held-out to the training residual, for each hierarchy.
         seed: Seed of split, initialisation and sampling.
         device: "cpu" or "cuda".
+        precision: Arithmetic of the scores that set the threshold, and so of the line.
         threads: Threads on the CPU; None leaves PyTorch's choice.
         memory_bytes: Features that fit in so much stay in memory.
         scratch: Folder for features that don't; None takes the system's.
@@ -103,6 +105,7 @@ class Plan:
     residual_limit: float = 1.5
     seed: int = 1
     device: str = "cpu"
+    precision: Precision = "float32"
     threads: int | None = None
     memory_bytes: int = 4 << 30
     scratch: Path | None = None

@@ -18,10 +18,11 @@ import inspector
 from calibration.checkpoint import Checkpoints
 from calibration.datasets import open_dataset
 from calibration.detectors.registry import method_named
-from calibration.features import FeatureCache, compute_features, load_batch
+from calibration.features import FeatureCache, compute_features
 from calibration.images import read_image, survey
 from calibration.interruption import Interruption
 from calibration.plan import Plan
+from calibration.scoring import make_scorer
 from calibration.soundness import Soundness
 from calibration.split import Split, parts_for, split_parts
 from calibration.threshold import fit_threshold, parts_needed, upper_rate
@@ -239,11 +240,12 @@ class _Run:
 
     def _scores(self, name: str, network: Detector, images: Sequence[int]) -> Tensor:
         """Scores through the very path of the line: file, preprocessing, network."""
+        batch = self.plan.batch
+        score = make_scorer(network, self.preprocess, self.plan.precision, device=self.device, batch=batch)
         out = []
-        for first in range(0, len(images), self.plan.batch):
-            chunk = [self.paths[image] for image in images[first : first + self.plan.batch]]
-            with torch.inference_mode():
-                out.append(network(load_batch(chunk, self.preprocess, self.device)).scores.double().cpu())
+        for first in range(0, len(images), batch):
+            chunk = [self.paths[image] for image in images[first : first + batch]]
+            out.append(score([read_image(path) for path in chunk]))
             self.reporter.scoring(name, first + len(chunk), len(images))
         return torch.cat(out)
 
@@ -251,10 +253,10 @@ class _Run:
         validation = self._scores("validation", network, self.split.validation)
         rejected = int((validation > threshold.value).sum())
         middle = self.split.validation[int(validation.argsort()[len(validation) // 2])]
-        golden = torch.from_numpy(read_image(self.paths[middle]))
+        golden = read_image(self.paths[middle])
         network, preprocess = network.to("cpu"), self.preprocess.to("cpu")
-        with torch.inference_mode():
-            golden_score = float(network(preprocess(golden)).scores[0])
+        score = make_scorer(network, preprocess, self.plan.precision, device=torch.device("cpu"), batch=1)
+        golden_score = float(score([golden])[0])
         self.reporter.say(threshold.describe())
         manifest = RecipeManifest(
             name=self.plan.name,
@@ -263,6 +265,7 @@ class _Run:
             geometry=self.geometry,
             normalisation=self.normalisation,
             network=self.method.record(self.plan, [_record(side) for side in self.backbones], network),
+            precision=self.plan.precision,
             threshold=ThresholdRecord(**vars(threshold)),
             golden=Golden(score=golden_score, tolerance=GOLDEN_TOLERANCE),
             calibration={
@@ -286,7 +289,7 @@ class _Run:
                 },
             },
         )
-        return write_recipe(self.plan.recipe, manifest, pack_weights(network, scores, golden))
+        return write_recipe(self.plan.recipe, manifest, pack_weights(network, scores, torch.from_numpy(golden)))
 
 
 def _record(backbone: LoadedBackbone) -> BackboneRecord:

@@ -23,8 +23,9 @@ from inspector.benchmark.trial import PAIRS, PairName, network_record, trial_net
 from inspector.domain.errors import EngineError
 from inspector.domain.frame import Pixels
 from inspector.engines.base import Engine
+from inspector.engines.capabilities import cpu_has_bfloat16
 from inspector.engines.eager import EagerEngine
-from inspector.engines.openvino_cpu import OpenVinoEngine, Precision, cpu_has_bfloat16
+from inspector.engines.openvino_cpu import OpenVinoEngine, Precision
 from inspector.models.detector import Detector
 from inspector.models.folding import fold_batch_norms
 from inspector.models.network import InspectionNetwork

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import yaml
@@ -30,6 +30,7 @@ from inspector.config.schema import InspectorConfig, Line, Metrics, Verdicts, Wo
 from inspector.domain.errors import ConfigError, DataError, FatalError
 from inspector.domain.threshold import Threshold
 from inspector.domain.verdict import Verdict
+from inspector.engines.capabilities import cpu_has_bfloat16
 from inspector.recipe.store import Recipe
 from inspector.roles.daemon import open_station, stop_signals
 
@@ -49,6 +50,9 @@ _SHEET = 12
 _MARKER = ".inspector-demo"
 
 
+Precision = Literal["float32", "bfloat16"]
+
+
 @dataclass(frozen=True)
 class Demo:
     """What the user asked for.
@@ -63,6 +67,7 @@ class Demo:
         rate: Triggers a second; None takes a part whenever the worker has room.
         deadline_ms: Deadline of a verdict.
         false_rejects: Target false-reject rate; None takes the default.
+        precision: Arithmetic of the network; None takes bfloat16 where the CPU has it.
         output: Folder for everything that the demo makes.
         json_path: Where to write the figures.
         seed: Of everything random.
@@ -77,6 +82,7 @@ class Demo:
     rate: float | None
     deadline_ms: float
     false_rejects: float | None
+    precision: Precision | None
     output: Path
     json_path: Path | None
     seed: int
@@ -108,9 +114,12 @@ def run_demo(demo: Demo) -> None:
         )
     camera, total, good = _source(demo, output, console)
     recipe_folder = output / "recipe"
-    _calibrate(demo, good, recipe_folder)
+    precision = demo.precision or ("bfloat16" if cpu_has_bfloat16() else "float32")
+    if demo.precision is None:
+        console.print(f"precision: {precision}, the fastest that this CPU has; choose with --precision")
+    _calibrate(demo, good, recipe_folder, precision)
     with tempfile.TemporaryDirectory(prefix="inspector-demo-") as runtime:
-        config = _configuration(demo, camera, recipe_folder, output, Path(runtime))
+        config = _configuration(demo, camera, recipe_folder, output, Path(runtime), precision)
         recipe, run, verdicts, stopped = _run(config, total, console)
     threshold = Threshold(**recipe.manifest.threshold.model_dump())
     record = {"recipe_hash": recipe.content_hash, "weights": demo.chosen_weights, **run.as_record(threshold)}
@@ -204,7 +213,7 @@ def _linked(images: list[Path], root: Path, folder: Path) -> Path:
     return folder
 
 
-def _calibrate(demo: Demo, good: Path, recipe: Path) -> None:
+def _calibrate(demo: Demo, good: Path, recipe: Path, precision: Precision) -> None:
     target = demo.false_rejects or (_SYNTHETIC_TARGET if demo.data is None else None)
     options: list[str] = ["--name", "demo", "--seed", str(demo.seed), "--weights", demo.chosen_weights]
     for flag, value in (
@@ -212,6 +221,7 @@ def _calibrate(demo: Demo, good: Path, recipe: Path) -> None:
         ("--source-network", demo.source_network),
         ("--target-network", demo.target_network),
         ("--false-rejects", target),
+        ("--precision", precision),
     ):
         if value is not None:
             options += [flag, str(value)]
@@ -231,14 +241,18 @@ def _calibration(*arguments: str) -> None:
         raise error
 
 
-def _configuration(demo: Demo, camera: CameraConfig, recipe: Path, output: Path, runtime: Path) -> InspectorConfig:
+def _configuration(
+    demo: Demo, camera: CameraConfig, recipe: Path, output: Path, runtime: Path, precision: Precision
+) -> InspectorConfig:
     config = InspectorConfig(
         station="demo",
         recipe=recipe,
         camera=camera,
         line=Line(deadline_ms=demo.deadline_ms, queue_frames=4),
         worker=Worker(
-            threads=min(2, os.cpu_count() or 1), allow_random_weights=demo.chosen_weights.startswith("random:")
+            precision=precision,
+            threads=min(2, os.cpu_count() or 1),
+            allow_random_weights=demo.chosen_weights.startswith("random:"),
         ),
         verdicts=Verdicts(endpoint=f"ipc://{runtime}/verdicts.sock", log=output / "verdicts.jsonl"),
         metrics=Metrics(port=0),

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -164,6 +164,11 @@ def collect(folder: Path, count: int, least_difference: float, config_path: Path
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Target false-reject rate; default: 0.01 on the synthetic conveyor, else that of calibrate train.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="Arithmetic of the network; default: bfloat16 where the CPU has it.",
+)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("demo-output"), show_default=True)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures to this file.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of everything random.")
@@ -177,6 +182,7 @@ def demo(
     rate: float | None,
     deadline_ms: float,
     false_rejects: float | None,
+    precision: Literal["float32", "bfloat16"] | None,
     output: Path,
     json_path: Path | None,
     seed: int,
@@ -195,6 +201,7 @@ def demo(
             rate=rate,
             deadline_ms=deadline_ms,
             false_rejects=false_rejects,
+            precision=precision,
             output=output,
             json_path=json_path,
             seed=seed,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from inspector.domain.errors import EngineError
 from inspector.domain.frame import Pixels
 from inspector.engines.base import Scored
+from inspector.engines.capabilities import cpu_has_bfloat16
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -23,11 +24,6 @@ Precision = Literal["float32", "bfloat16"]
 _FAILURES = (RuntimeError, GeneralFailure, OpConversionFailure, OpValidationFailure)
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
-
-
-def cpu_has_bfloat16() -> bool:
-    """True if the CPU computes in bfloat16 by itself (AVX-512 BF16, AMX, or Arm's equivalent)."""
-    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVinoEngine:

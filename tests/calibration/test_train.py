@@ -22,11 +22,14 @@ from calibration.plan import Plan
 from calibration.split import split_parts
 from calibration.train import calibrate
 from calibration.training import Step
+from inspector.config.schema import Worker
 from inspector.domain.errors import DataError, EngineError, RecipeError
+from inspector.engines.capabilities import cpu_has_bfloat16
 from inspector.models.detector import Inference
 from inspector.models.preprocess import Preprocess
 from inspector.models.recipe_network import load_network
 from inspector.recipe.store import Recipe, load_recipe
+from inspector.roles.engine import create_engine
 
 QuickPlan = Callable[..., Plan]
 
@@ -70,6 +73,24 @@ def test_hold_out_recipe_is_what_it_says(quick_plan: QuickPlan, category: Path, 
         assert float(load_network(recipe)(golden).scores[0]) == pytest.approx(manifest.golden.score, rel=1e-5)
     assert any(np.array_equal(recipe.golden_frame(), read_image(paths[part])) for part in split.validation)
     assert list(plan.recipe.parent.iterdir()) == [plan.recipe]
+
+
+@pytest.mark.skipif(not cpu_has_bfloat16(), reason="this CPU has no bfloat16")
+def test_threshold_and_golden_score_have_the_precision_of_the_line(
+    quick_plan: QuickPlan, category: Path, record: Any
+) -> None:
+    plan = quick_plan(precision="bfloat16")
+    recipe = calibrate(plan, record)
+    assert recipe.manifest.precision == "bfloat16"
+    engine = create_engine(Worker(precision="bfloat16", threads=1, max_batch=1), recipe)
+    paths = [sample.path for sample in open_dataset(category).train]
+    split = split_parts(20, folds=0, calibration_share=0.4, needed=598, seed=1)
+    scored = [paths[part] for part in split.rounds[0].scored]
+    again = np.sort([engine.infer([read_image(path)])[0].score for path in scored])
+    assert recipe.calibration_scores() == pytest.approx(again, rel=1e-5)
+    assert not np.allclose(again, np.sort(scores_of(recipe, scored).numpy()), rtol=1e-6)
+    golden = engine.infer([recipe.golden_frame()])[0].score
+    assert golden == pytest.approx(recipe.manifest.golden.score, rel=1e-5)
 
 
 def test_folds_score_every_part_but_the_validation_s(quick_plan: QuickPlan, record: Any) -> None:

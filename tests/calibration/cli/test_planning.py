@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,41 +11,10 @@ import pytest
 from calibration.cli.planning import make_plan
 from inspector.domain.errors import DataError
 
-OPTIONS: dict[str, Any] = {
-    "detector": None,
-    "preset": None,
-    "name": None,
-    "version": 1,
-    "weights": None,
-    "weights_dir": None,
-    "source": None,
-    "target": None,
-    "size": None,
-    "levels": None,
-    "latents": None,
-    "position": None,
-    "position_base": None,
-    "mapped": None,
-    "channels": None,
-    "coreset": None,
-    "neighbours": None,
-    "schedule": None,
-    "rates": None,
-    "target_rate": 0.005,
-    "confidence": 0.95,
-    "folds": None,
-    "calibration_share": 0.4,
-    "residual_limit": 1.5,
-    "seed": 1,
-    "device": None,
-    "threads": None,
-    "memory_gib": None,
-    "scratch": None,
-}
 
-
-def plan_of(**options: Any) -> Any:
-    return make_plan(Path("data"), Path("recipes/tile"), {**OPTIONS, **options})
+@pytest.fixture
+def plan_of(options: dict[str, Any]) -> Callable[..., Any]:
+    return lambda **given: make_plan(Path("data"), Path("recipes/tile"), {**options, **given})
 
 
 @pytest.mark.parametrize(
@@ -68,6 +38,7 @@ def test_weights_and_backbones(
     pair: tuple[str, str],
     reason: str | None,
     monkeypatch: pytest.MonkeyPatch,
+    plan_of: Callable[..., Any],
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
     plan, remark = plan_of(**options)
@@ -75,7 +46,7 @@ def test_weights_and_backbones(
     assert remark == "" if reason is None else reason in remark and "--weights" in remark
 
 
-def test_sizes_and_names() -> None:
+def test_sizes_and_names(plan_of: Callable[..., Any]) -> None:
     plan, _ = plan_of(weights="bundled")
     assert (plan.size_px, plan.name) == ((256, 256), "tile")
     assert plan_of(weights="bundled", size=(128, 64))[0].size_px == (128, 64)
@@ -84,6 +55,24 @@ def test_sizes_and_names() -> None:
         plan_of(size=(1, 2, 3))
 
 
-def test_memory_is_as_asked_or_what_is_there() -> None:
+def test_memory_is_as_asked_or_what_is_there(plan_of: Callable[..., Any]) -> None:
     assert plan_of(weights="bundled", memory_gib=0.5)[0].memory_bytes == 1 << 29
     assert 0 < plan_of(weights="bundled")[0].memory_bytes <= 4 << 30
+
+
+@pytest.mark.parametrize(
+    ("detector", "weights", "backbones"),
+    [
+        ("pfm", "bundled", ("resnet_synth", "vovnet_synth")),
+        ("padim", "bundled", ("resnet_synth",)),
+        ("padim", "imagenet", ("resnet18",)),
+        ("patchcore", "imagenet", ("wide_resnet50_2",)),
+        ("cflow-ad", "random:1", ("resnet_synth",)),
+    ],
+)
+def test_backbones_of_a_detector(
+    detector: str, weights: str, backbones: tuple[str, ...], plan_of: Callable[..., Any]
+) -> None:
+    plan, _ = plan_of(detector=detector, weights=weights)
+    assert plan.resolved().backbones == backbones
+    assert plan_of(detector=detector, weights=weights, source="resnet34")[0].backbones[0] == "resnet34"

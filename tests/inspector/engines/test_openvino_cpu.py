@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from inspector.domain.errors import EngineError
 from inspector.engines import openvino_cpu
+from inspector.engines.capabilities import cpu_has_bfloat16
 from inspector.engines.eager import EagerEngine
-from inspector.engines.openvino_cpu import OpenVinoEngine, Precision, cpu_has_bfloat16
+from inspector.engines.openvino_cpu import OpenVinoEngine, Precision
 from inspector.models.backbones import build_backbone, freeze
 from inspector.models.folding import fold_batch_norms
 from inspector.models.network import build_network
