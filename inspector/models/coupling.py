@@ -85,5 +85,5 @@ class ConditionalFlow(nn.Module):
 
 def random_rotation(channels: int) -> Tensor:
     """A random orthogonal matrix, (C, C), uniform over all of them, from torch's generator."""
-    orthogonal, triangular = torch.linalg.qr(torch.randn(channels, channels))
-    return cast("Tensor", orthogonal * triangular.diagonal().sign())
+    orthogonal, triangular = torch.linalg.qr(torch.randn(channels, channels, dtype=torch.float64))
+    return cast("Tensor", (orthogonal * triangular.diagonal().sign()).float())

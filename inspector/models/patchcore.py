@@ -73,8 +73,11 @@ class PatchCore(Detector):
             Euclidean distance, (B, h w), and index in the bank, int64, (B, h w).
         """
         rows = patches.flatten(0, 1)
-        nearest = torch.cat([squared_distances(part, self.bank).argmin(dim=1) for part in torch.split(rows, _CHUNK)])
-        # The matrix product finds the entry, but rounds small distances; the difference itself does not.
+        # The nearer to zero all vectors lie, the less the matrix product rounds.
+        centre = self.bank.mean(dim=0)
+        bank, parts = self.bank - centre, torch.split(rows - centre, _CHUNK)
+        nearest = torch.cat([squared_distances(part, bank).argmin(dim=1) for part in parts])
+        # It finds the entry; the distance to it is that of the difference itself.
         distances = (rows - self.bank[nearest]).norm(dim=1)
         return distances.view(patches.shape[:2]), nearest.view(patches.shape[:2])
 

@@ -26,8 +26,8 @@ def cache() -> FeatureCache:
     return FeatureCache([level], spilled=False)
 
 
-def pyramid(position: PositionEncoding = "none") -> MappingPyramid:
-    shape = NetworkShape((1, 8, 1), (1, 12, 1), (6,), (2,), position, (20, 16))
+def pyramid(position: PositionEncoding = "none", bidirectional: bool = True) -> MappingPyramid:
+    shape = NetworkShape((1, 8, 1), (1, 12, 1), (6,), (2,), position, (20, 16), bidirectional)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         return MappingPyramid(shape, [SIZE_PX]).eval()
@@ -71,3 +71,15 @@ def test_solution_depends_on_nothing_that_it_replaces(cache: FeatureCache) -> No
     solve_last_layers(twice, cache, range(20), seed=1)
     for name, value in once.state_dict().items():
         assert torch.equal(value, twice.state_dict()[name]), name
+
+
+def test_one_direction_has_the_same_solution_as_in_both(cache: FeatureCache) -> None:
+    both, one = pyramid(), pyramid(bidirectional=False)
+    kept = {name: value for name, value in both.state_dict().items() if "target_to_source" not in name}
+    one.load_state_dict(kept)
+    for mapping in (both, one):
+        start_from_mean(mapping, cache, range(20), seed=1)
+        solve_last_layers(mapping, cache, range(20), seed=1)
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, both.state_dict()[name]), name
+    assert residuals(one, cache, range(20))[0] < residuals(both, cache, range(20))[0]

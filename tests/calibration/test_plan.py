@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from calibration.detectors.mapping import default_latents, default_pair
 from calibration.plan import Plan
 from calibration.schedule import schedule_named
 from calibration.split import split_parts
@@ -46,27 +45,6 @@ def test_missing_latents_are_filled_in(quick_plan: QuickPlan) -> None:
     assert quick_plan(latents=None, levels=(1, 3)).resolved().latents == (50, 200)
 
 
-@pytest.mark.parametrize(
-    ("source", "target", "latents"),
-    [
-        ("resnet18", "resnet34", (50, 100, 200)),
-        ("resnet34", "resnet50", (200, 400, 900)),
-        ("vgg16_bn", "vgg19_bn", (200, 400, 400)),
-        ("resnet50", "wide_resnet50_2", (200, 400, 900)),
-        ("resnet_synth", "vovnet_synth", (24, 48, 96)),
-        ("squeezenet1_1", "mobilenet_v2", (24, 48, 96)),
-        ("squeezenet1_1", "resnet34", (50, 100, 200)),
-    ],
-)
-def test_latents_are_the_papers_or_by_the_wider_network(source: str, target: str, latents: tuple[int, ...]) -> None:
-    assert default_latents(source, target, (1, 2, 3)) == latents
-
-
-def test_only_imagenet_has_the_heavy_pair_by_default() -> None:
-    assert default_pair("imagenet") == ("resnet34", "resnet50")
-    assert default_pair("bundled") == default_pair("random:1") == ("resnet_synth", "vovnet_synth")
-
-
 @pytest.fixture
 def images(tmp_path: Path) -> list[Path]:
     paths = [tmp_path / f"{number}.png" for number in range(3)]
@@ -84,6 +62,12 @@ def images(tmp_path: Path) -> list[Path]:
         {"size_px": (64, 96)},
         {"position": "add"},
         {"device": "cuda"},
+        {"detector": "pefm"},
+        {"mapped": "unit"},
+        {"position_base": 1000.0},
+        {"channels": 7},
+        {"coreset": 0.2},
+        {"neighbours": 3},
     ],
 )
 def test_what_changes_a_training_changes_the_fingerprint(

@@ -57,3 +57,20 @@ def test_constant_rate_is_constant() -> None:
     schedule = replace(schedule_named("published"))
     assert {schedule.rate(1, step, 100) for step in range(100)} == {3e-3}
     assert {schedule.rate(3, step, 100) for step in range(100)} == {3e-4}
+
+
+def test_published_schedule_of_pefm_is_its_papers() -> None:
+    published = schedule_named("published", "pefm")
+    assert (published.batch, published.epochs, published.rates) == ((16, 16, 16), 200, (3e-4, 3e-4, 3e-4))
+    assert schedule_named("fast", "pefm") == schedule_named("fast")
+
+
+def test_flows_have_schedules_of_their_own() -> None:
+    published = schedule_named("published", "cflow-ad")
+    assert (published.sampling, published.batch, published.epochs) == ("shuffled", (256, 256, 256), 25 * 8)
+    assert (published.rates, published.weight_decay, published.clip) == ((2e-4, 2e-4, 2e-4), 0.0, None)
+    assert published.level_steps(2, 1000) == 200 * 4
+    fast = schedule_named("fast", "cflow-ad")
+    assert fast.level_steps(1, 10) == fast.level_steps(3, 10**6) == fast.steps
+    with pytest.raises(DataError, match=r"'stable'; known are fast, published"):
+        schedule_named("stable", "cflow-ad")

@@ -77,6 +77,13 @@ def test_constant_residual_is_the_variance_of_the_features(cache: FeatureCache, 
     assert sound.constant == pytest.approx([variance], rel=1e-3)
 
 
+def test_one_direction_is_held_against_a_constant_of_its_own(cache: FeatureCache) -> None:
+    shape = NetworkShape((1, 8, 1), (1, 12, 1), (6,), (2,), "none", (24, 24), bidirectional=False)
+    sound = measure_soundness(MappingPyramid(shape, [(6, 6)]).eval(), cache, range(12), range(12, 16))
+    variance = cache.levels[0].whole(np.arange(12), torch.device("cpu")).target.var(dim=2, unbiased=False).mean()
+    assert sound.constant == pytest.approx([float(variance)], rel=1e-3)
+
+
 def test_running_statistics_that_went_astray_are_found(cache: FeatureCache, trained: MappingPyramid) -> None:
     # What the logs of the published training show: fine with the batch's statistics, broken with the running ones.
     hierarchy = trained.hierarchies[0]

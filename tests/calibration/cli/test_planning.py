@@ -13,8 +13,8 @@ from inspector.domain.errors import DataError
 
 
 @pytest.fixture
-def plan_of(options: dict[str, Any]) -> Callable[..., Any]:
-    return lambda **given: make_plan(Path("data"), Path("recipes/tile"), {**options, **given})
+def plan_of(nothing_given: dict[str, Any]) -> Callable[..., Any]:
+    return lambda **given: make_plan(Path("data"), Path("recipes/tile"), {**nothing_given, **given})
 
 
 @pytest.mark.parametrize(

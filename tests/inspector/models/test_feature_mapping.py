@@ -123,6 +123,34 @@ def test_both_directions_share_one_layer_and_nothing_else() -> None:
     assert all(parameter.grad is None for parameter in mapping.target_to_source.parameters())
 
 
+def test_one_direction_maps_the_source_alone() -> None:
+    # PFM is half of B-PFM: the same layers, no mapped source, and a distance that is not halved (eq. 8).
+    torch.manual_seed(4)
+    both, one = HierarchyMapping(8, 16, 6), HierarchyMapping(8, 16, 6, bidirectional=False)
+    kept = {name: value for name, value in both.state_dict().items() if not name.startswith("target_to_source")}
+    one.load_state_dict(kept)
+    source, target = unit_norm(torch.rand(2, 8, 3, 3)), unit_norm(torch.rand(2, 16, 3, 3))
+    with torch.inference_mode():
+        mapped_source, mapped_target = one.eval()(source, target)
+        assert torch.equal(mapped_target, both.eval()(source, target)[1])
+    assert mapped_source is None
+    distance = (mapped_target - target).square()
+    torch.testing.assert_close(score_map(source, target, None, mapped_target), distance.sum(dim=1, keepdim=True))
+    torch.testing.assert_close(mapping_loss(source, target, None, mapped_target), distance.mean())
+    assert [direction for direction, _ in one.directions(source, target)] == [one.source_to_target]
+
+
+def test_form_of_the_paper_normalises_what_is_mapped() -> None:
+    torch.manual_seed(5)
+    raw, unit = HierarchyMapping(8, 16, 6), HierarchyMapping(8, 16, 6, mapped="unit")
+    unit.load_state_dict(raw.state_dict())
+    source, target = unit_norm(torch.rand(2, 8, 3, 3)), unit_norm(torch.rand(2, 16, 3, 3))
+    with torch.inference_mode():
+        for of_code, of_paper in zip(raw.eval()(source, target), unit.eval()(source, target), strict=True):
+            torch.testing.assert_close(of_paper, unit_norm(of_code))
+            assert not torch.allclose(of_paper, of_code, atol=1e-2)
+
+
 def test_features_are_divided_by_their_norm_at_each_place() -> None:
     features = torch.rand(2, 5, 3, 4) * 100
     norms = unit_norm(features).norm(dim=1)

@@ -48,6 +48,20 @@ def test_any_levels_can_be_used(levels: tuple[int, ...]) -> None:
     assert maps.min() >= 0
 
 
+@pytest.mark.parametrize("changes", [{"bidirectional": False}, {"mapped": "unit"}, {"position_base": 1000.0}])
+def test_variants_of_the_papers_differ(changes: dict[str, object]) -> None:
+    settings = {"latents": (6, 8, 10), "position": "add", "input_px": (64, 64)}
+    maps = []
+    for own in ({}, changes):
+        torch.manual_seed(12)
+        backbones = [build_backbone(name) for name in ("resnet_synth", "vovnet_synth")]
+        torch.manual_seed(13)
+        built = build_network(*backbones, **{**settings, **own}).eval()  # type: ignore[arg-type]
+        with torch.inference_mode():
+            maps.append(built(images()).anomaly_maps)
+    assert not torch.allclose(*maps, rtol=0, atol=1e-5)
+
+
 def test_fused_map_is_the_mean_of_the_levels_alone() -> None:
     whole = network()
     with torch.inference_mode():

@@ -95,6 +95,12 @@ def test_one_random_backbone_makes_the_recipe_unfit(side: str) -> None:
         ("network.latents", [8, 0]),
         ("network.position", "rotary"),
         ("network.detector", "padim"),
+        ("network.detector", "spade"),
+        ("network.target", None),
+        ("network.latents", None),
+        ("network.padim", {"channels": 100}),
+        ("network.position_base", 0),
+        ("network.mapped", "other"),
         ("network.source.sha256", "0" * 63),
         ("network.source.sha256", "G" * 64),
         ("threshold.value", float("nan")),
@@ -113,6 +119,69 @@ def test_one_random_backbone_makes_the_recipe_unfit(side: str) -> None:
 def test_senseless_manifest_is_refused(key: str, value: object) -> None:
     with pytest.raises(ValidationError):
         RecipeManifest.model_validate(changed(key, value))
+
+
+SIDE = {"name": "resnet18", "weights": "imagenet", "sha256": "0" * 64}
+OTHERS: dict[str, dict[str, Any]] = {
+    "padim": {"padim": {"channels": 100}},
+    "patchcore": {"patchcore": {"rows": 10, "neighbours": 0}},
+    "cflow-ad": {"cflow": {"blocks": 8, "condition": 128, "clamp": 1.9}},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_detector_with_one_backbone(name: str) -> None:
+    network = {"detector": name, "source": SIDE, "levels": [2, 3], **OTHERS[name]}
+    manifest = RecipeManifest.model_validate(changed("network", network))
+    assert [side.name for side in manifest.network.backbones] == ["resnet18"]
+    assert not manifest.random_weights
+    written = manifest.model_dump(mode="json")
+    assert None not in written["network"].values()
+    assert RecipeManifest.model_validate(written) == manifest
+    (own,) = OTHERS[name].values()
+    assert manifest.network.describe().startswith(f"{name}, levels 2 3, ")
+    assert all(f"{key} {value:g}" in manifest.network.describe() for key, value in own.items())
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target": SIDE}, "has no target"),
+        ({"latents": [8, 8]}, "has no latents"),
+        ({"padim": None, "patchcore": None, "cflow": None}, "needs "),
+    ],
+)
+def test_entries_of_other_detectors_are_refused(name: str, changes: dict[str, Any], message: str) -> None:
+    network = {"detector": name, "source": SIDE, "levels": [2, 3], **OTHERS[name], **changes}
+    with pytest.raises(ValidationError, match=f"{name} {message}"):
+        RecipeManifest.model_validate(changed("network", network))
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("padim", {"channels": 0}),
+        ("patchcore", {"rows": 0, "neighbours": 0}),
+        ("patchcore", {"rows": 1, "neighbours": -1}),
+        ("cflow", {"blocks": 1, "condition": 6, "clamp": 1.9}),
+        ("cflow", {"blocks": 1, "condition": 8, "clamp": 0}),
+    ],
+)
+def test_senseless_detector_is_refused(part: str, value: dict[str, Any]) -> None:
+    name = "cflow-ad" if part == "cflow" else part
+    with pytest.raises(ValidationError):
+        RecipeManifest.model_validate(
+            changed("network", {"detector": name, "source": SIDE, "levels": [2], part: value})
+        )
+
+
+def test_recipe_of_an_earlier_version_is_read() -> None:
+    # Such recipes name detector, position and latents, and nothing of what came later.
+    network = {**GOOD["network"], "detector": "mb-pfm", "position": "add"}
+    read = RecipeManifest.model_validate(changed("network", network)).network
+    assert (read.detector, read.position_base, read.mapped) == ("mb-pfm", 10000.0, "raw")
+    assert read.describe() == "mb-pfm, levels 1 3, latents 8 16, position code add (10000), mapped features raw"
 
 
 def test_threshold_that_the_domain_refuses_is_refused_as_a_recipe() -> None:
