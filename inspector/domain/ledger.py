@@ -139,6 +139,10 @@ class Ledger:
         heapq.heappush(self._due, (part.deadline_ns, trigger))
         return part
 
+    def announced(self, trigger: int) -> bool:
+        """True if this trigger, or a later one of its incarnation, came already."""
+        return trigger < self._next.get(incarnation_of(trigger), 0)
+
     def find(self, trigger: int) -> OpenPart | None:
         """The open part of a trigger; None if it has its verdict or was never announced."""
         return self._open.get(trigger)

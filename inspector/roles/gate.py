@@ -111,6 +111,7 @@ class Gate:
         self._memory = folder.path / "camera"
         self.camera = self._child("camera")
         self.worker = self._child("worker")
+        self._early: dict[int, Result] = {}
         self._armed = False
         self._served = False
         self._ended = False
@@ -277,18 +278,24 @@ class Gate:
         if opened is None:
             return
         self._outputs.metrics.triggers.labels(self._config.station).inc()
+        early = self._early.pop(message.trigger, None)
         if isinstance(opened, Verdict):
             self._settle([opened])
             return
         self._count_frame("refused" if message.refusal else "sent")
         if message.refusal is not None:
             self._settle_one(message.trigger, Decision.NOT_INSPECTED, message.refusal, now_ns)
+        elif early is not None:
+            self._judge(early, now_ns)
         elif message.worker != self.worker.incarnation or not self.worker.alive:
             # Sent to a worker that died, or was told to stop, while the frame was on its way.
             cause = Cause.SHUTDOWN if self._closing else Cause.WORKER_LOST
             self._settle_one(message.trigger, Decision.NOT_INSPECTED, cause, now_ns)
 
     def _judge(self, result: Result, now_ns: int) -> None:
+        if not self._ledger.announced(result.trigger):
+            self._keep(result)
+            return
         part = self._ledger.find(result.trigger)
         if result.problem is not None:
             self._settle_one(result.trigger, Decision.NOT_INSPECTED, result.problem, now_ns)
@@ -309,6 +316,15 @@ class Gate:
         )
         if verdict is not None:
             self._settle([verdict])
+
+    def _keep(self, result: Result) -> None:
+        """Until its trigger is announced: the camera process has a connection of its own, and a fast worker's result
+        may overtake it.
+        """
+        self._early[result.trigger] = result
+        if len(self._early) > self._config.line.open_parts:
+            del self._early[next(iter(self._early))]
+            self._ledger.stray_results += 1
 
     def _settle_one(self, trigger: int, decision: Decision, cause: Cause, now_ns: int) -> None:
         verdict = self._ledger.settle(trigger, decision, cause, now_ns)

@@ -201,6 +201,15 @@ def test_incarnations_have_their_own_sequence() -> None:
     assert ledger.missed(trigger_key(1, 9)) == range(trigger_key(1, 7), trigger_key(1, 9))
 
 
+def test_trigger_is_announced_once_it_or_a_later_one_of_its_incarnation_came() -> None:
+    ledger = Ledger(deadline_ns=100, capacity=10)
+    ledger.trigger(trigger_key(1, 2), 0, 0)
+    announced = {
+        (camera, number) for camera in (0, 1, 2) for number in range(5) if ledger.announced(trigger_key(camera, number))
+    }
+    assert announced == {(1, 0), (1, 1), (1, 2)}
+
+
 def test_verdict_carries_what_was_known_of_the_part() -> None:
     ledger = Ledger(deadline_ns=100, capacity=8)
     ledger.trigger(trigger_key(1, 0), 5, 9, source="a.png", worker=2)

@@ -207,6 +207,37 @@ def test_a_problem_of_the_worker_is_named_in_the_verdict(line: Bench) -> None:
     assert said(given) == [(NOT, Cause.FRAME_GEOMETRY)]
 
 
+def test_a_result_that_overtakes_its_trigger_is_judged_when_the_trigger_comes(line: Bench) -> None:
+    # Camera process and worker have connections of their own. At 200 parts a second and a worker that answers within
+    # a millisecond, 8 of 3000 results came first: they were stray, and their parts missed the deadline.
+    value = line.threshold.value
+    assert line.turn(line.result(0, value), line.result(1, 2 * value)) == []
+    assert said(line.turn(line.trigger(0), line.trigger(1))) == [
+        (Decision.PASS, Cause.SCORE_WITHIN_THRESHOLD),
+        (Decision.FAIL, Cause.SCORE_ABOVE_THRESHOLD),
+    ]
+    assert line.turn(line.trigger(2)) == [], "a result counts once"
+    line.worker.incarnation = 2  # the worker's last word, announced after its end
+    line.turn(line.result(3, value))
+    assert said(line.turn(line.trigger(3, worker=1))) == [(Decision.PASS, Cause.SCORE_WITHIN_THRESHOLD)]
+
+
+def test_an_early_result_is_no_verdict_where_the_part_can_have_none(line: Bench) -> None:
+    line.turn(line.result(0, 0.0), line.result(1, 0.0))
+    given = line.turn(line.trigger(0, refusal=Cause.QUEUE_FULL))
+    line.now_ns += 101 * MS
+    late = line.trigger(1)
+    given += line.turn(Trigger(late.trigger, late.triggered_ns - 101 * MS, 1, None, late.source))
+    assert said(given) == [(NOT, Cause.QUEUE_FULL), (NOT, Cause.DEADLINE_MISSED)]
+
+
+def test_results_of_triggers_that_never_come_are_bounded(line: Bench) -> None:
+    line.turn(*(line.result(number, 0.0) for number in range(10)))
+    assert len(line.gate._early) == 4
+    assert line.gate._ledger.stray_results == 6
+    assert [part.decision for part in line.turn(line.trigger(6))][-1] is Decision.PASS
+
+
 def test_announcements_that_were_lost_are_parts_all_the_same(line: Bench) -> None:
     given = line.turn(line.trigger(2), line.result(2, 0.0))
     assert said(given) == [
