@@ -144,7 +144,7 @@ def check(prometheus: Prometheus, root: Path, without_data: dict[str, str]) -> N
         return not missing()
 
     try:
-        wait_for(all_there, "data", patience_s=30)
+        wait_for(all_there, "data", patience_s=60)
     except AssertionError:
         pytest.fail("no data for:\n" + "\n".join(missing()))
     for rule in prometheus.get("rules")["groups"]:
