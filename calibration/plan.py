@@ -23,6 +23,7 @@ from inspector.recipe.manifest import NAME_PATTERN
 _WITHOUT_EFFECT = frozenset(
     {
         "data",  # its images count
+        "ignore",  # its file counts
         "recipe",
         "name",
         "version",
@@ -56,6 +57,8 @@ class Plan:
             taken; None is also the only value of those that it doesn't know.
         weights_dir: Folder with ImageNet weight files; None downloads.
         size_px: Height and width of the network's input.
+        region_px: Left, top, width and height of the part of the frame that is inspected; None takes all of it.
+        ignore: Picture of a frame's size, white where pixels are not inspected.
         levels: Hierarchies in use.
         latents: Latent widths of the mappings.
         position: Position encoding of the features that are mapped.
@@ -89,6 +92,8 @@ class Plan:
     version: int = 1
     weights_dir: Path | None = None
     size_px: tuple[int, int] = (256, 256)
+    region_px: tuple[int, int, int, int] | None = None
+    ignore: Path | None = None
     levels: tuple[int, ...] | None = None
     latents: tuple[int, ...] | None = None
     position: PositionEncoding | None = None
@@ -157,6 +162,7 @@ class Plan:
             SHA-256, 64 hexadecimal digits.
         """
         facts = {key: value for key, value in asdict(self).items() if key not in _WITHOUT_EFFECT}
-        stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in images]
+        files = [*images, *([] if self.ignore is None else [self.ignore])]
+        stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
         identity = [inspector.__version__, facts, stats, list(backbones), asdict(split)]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -19,6 +19,7 @@ from calibration.checkpoint import Checkpoints
 from calibration.datasets import open_dataset
 from calibration.detectors.registry import method_named
 from calibration.features import FeatureCache, compute_features
+from calibration.geometry import geometry_of
 from calibration.images import read_image, survey
 from calibration.interruption import Interruption
 from calibration.plan import Plan
@@ -83,7 +84,7 @@ def calibrate(plan: Plan, reporter: Reporter) -> Recipe:
         raise DataError(f"{plan.recipe} exists; recipes are immutable, choose another folder")
     plan = plan.resolved()
     device = _device(plan)
-    paths, geometry = _good_images(plan, reporter)
+    paths, geometry, ignored = _good_images(plan, reporter)
     split = split_parts(
         len(paths),
         folds=plan.folds,
@@ -97,15 +98,15 @@ def calibrate(plan: Plan, reporter: Reporter) -> Recipe:
         if checkpoints.resumed:
             reporter.say("taking up the stopped calibration")
         try:
-            recipe = _Run(plan, paths, split, geometry, backbones, checkpoints, reporter, device).make()
+            recipe = _Run(plan, paths, split, geometry, ignored, backbones, checkpoints, reporter, device).make()
         except torch.OutOfMemoryError as error:
             raise EngineError(f"the memory of the {plan.device} device is full; take --device cpu ({error})") from error
         checkpoints.clear()
     return recipe
 
 
-def _good_images(plan: Plan, reporter: Reporter) -> tuple[list[Path], Geometry]:
-    """The good parts' images, all of them readable, and how they come to the network."""
+def _good_images(plan: Plan, reporter: Reporter) -> tuple[list[Path], Geometry, Tensor | None]:
+    """The good parts' images, all of them readable, how they come to the network, and what is ignored of them."""
     dataset = open_dataset(plan.data)
     found = survey(dataset.train)
     if found.duplicates:
@@ -113,13 +114,7 @@ def _good_images(plan: Plan, reporter: Reporter) -> tuple[list[Path], Geometry]:
             f"{len(found.duplicates)} of the images are copies of others (first {found.duplicates[0][1].name}); a copy "
             "is no part of its own and makes the promise too good: remove it"
         )
-    geometry = Geometry(
-        width_px=plan.size_px[1],
-        height_px=plan.size_px[0],
-        frame_px=found.frame_px,
-        channels={1: 1, 3: 3, None: None}[found.frame_channels],
-    )
-    return [sample.path for sample in dataset.train], geometry
+    return [sample.path for sample in dataset.train], *geometry_of(plan, found)
 
 
 class _Run:
@@ -131,6 +126,7 @@ class _Run:
         paths: Sequence[Path],
         split: Split,
         geometry: Geometry,
+        ignored: Tensor | None,
         backbones: Sequence[LoadedBackbone],
         checkpoints: Checkpoints,
         reporter: Reporter,
@@ -140,6 +136,7 @@ class _Run:
         self.paths = paths
         self.split = split
         self.geometry = geometry
+        self.ignored = ignored
         self.backbones = backbones
         self.method = method_named(plan.detector)
         self.checkpoints = checkpoints
@@ -211,7 +208,9 @@ class _Run:
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(self.plan.seed)
-            return self.method.build(self.plan, [side.module for side in self.backbones]).to(self.device)
+            network = self.method.build(self.plan, [side.module for side in self.backbones])
+        network.ignored = self.ignored
+        return network.to(self.device)
 
     def _trained(self, name: str, number: int, images: Sequence[int], cache: FeatureCache) -> Detector:
         network = self._fresh()

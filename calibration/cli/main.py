@@ -89,6 +89,12 @@ def cli() -> None:
 @click.option("--source-network", "source", help="Source backbone, or the only one.")
 @click.option("--target-network", "target", help="Target backbone.")
 @click.option("--size", type=_Numbers(), help="Input size: SIDE or HEIGHT,WIDTH. Default: 256.")
+@click.option("--region", type=_Numbers(), help="LEFT,TOP,WIDTH,HEIGHT of what is inspected, in pixels of the frame.")
+@click.option(
+    "--ignore",
+    type=click.Path(path_type=Path),
+    help="Picture of a frame's size, white where nothing is inspected, such as a moving clamp or a printed date.",
+)
 @click.option("--levels", type=_Numbers(), help="Hierarchies in use, of 1,2,3. Default: the detector's.")
 @click.option("--latents", type=_Numbers(), help="Mapping: latent width for each level.")
 @click.option("--position", type=click.Choice(["none", "add", "concat"]), help="Mapping. Default: add for pefm.")
@@ -108,6 +114,13 @@ def cli() -> None:
 @click.option("--residual-limit", type=float, default=1.5, show_default=True, help="Soundness bound.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Default: cuda if there is one, else cpu.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Arithmetic of the line that the threshold is set for; bfloat16 for CPUs that have it.",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads on the CPU.")
 @click.option(
     "--memory-gib",

@@ -53,6 +53,8 @@ def make_plan(data: Path, recipe: Path, options: dict[str, Any]) -> tuple[Plan, 
         detector=method.name,
         weights_dir=options["weights_dir"],
         size_px=(size[0], size[-1]),
+        region_px=_region(options.get("region")),
+        ignore=options.get("ignore"),
         levels=options["levels"],
         latents=options["latents"],
         position=options["position"],
@@ -84,6 +86,15 @@ def _schedule(name: str | None, rates: tuple[float, ...] | None, detector: str) 
         raise DataError("--rates takes three positive rates, those of levels 1, 2 and 3")
     first, second, third = rates
     return replace(schedule_named(name or "fast", detector), rates=(first, second, third))
+
+
+def _region(numbers: tuple[int, ...] | None) -> tuple[int, int, int, int] | None:
+    if numbers is None:
+        return None
+    if len(numbers) != 4 or min(numbers) < 0 or 0 in numbers[2:]:
+        raise DataError("--region takes LEFT,TOP,WIDTH,HEIGHT in pixels of the frame, such as 100,0,800,600")
+    left, top, width, height = numbers
+    return left, top, width, height
 
 
 def _memory_bytes(gib: float | None) -> int:

@@ -72,7 +72,7 @@ class Cflow(Detector):
             for found, best in zip(self.log_likelihoods(parts), self.best, strict=True)
         ]
         anomaly_map = -torch.stack(likelihoods).mean(dim=0).log()
-        anomaly_map = anomaly_map.clamp_min(0.0)  # rounding of the interpolation
+        anomaly_map = self.inspected(anomaly_map.clamp_min(0.0))  # rounding of the interpolation
         return Inference(anomaly_map.amax(dim=(1, 2, 3)), anomaly_map)
 
     def level_maps(self, images: Tensor) -> list[Tensor]:

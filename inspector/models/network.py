@@ -113,12 +113,12 @@ class MappingPyramid(nn.Module):
         Args:
             pairs: What `FeaturePair` gives.
         """
-        return self.fused(self.level_maps(pairs))
-
-    def fused(self, maps: Sequence[Tensor]) -> Inference:
-        """Map and score of the image from the (B, 1, h, w) maps of the hierarchies."""
-        anomaly_map = fuse(maps, self.shape.input_px)
+        anomaly_map = self.fused(self.level_maps(pairs))
         return Inference(image_score(anomaly_map), anomaly_map)
+
+    def fused(self, maps: Sequence[Tensor]) -> Tensor:
+        """Map of the image, (B, 1, H, W), from the (B, 1, h, w) maps of the hierarchies (PFM paper, eq. 15)."""
+        return fuse(maps, self.shape.input_px)
 
     def level_maps(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
         """Anomaly map of each hierarchy at the size of its features, (B, 1, h, w), before the fusion.
@@ -153,7 +153,8 @@ class InspectionNetwork(Detector):
 
     def head(self, parts: Sequence[Tensor]) -> Inference:
         """As `Detector.head`: fusion (PFM paper, eq. 15) and score (eq. 9)."""
-        return self.mapping.fused(parts)
+        anomaly_map = self.inspected(self.mapping.fused(parts))
+        return Inference(image_score(anomaly_map), anomaly_map)
 
     def level_maps(self, images: Tensor) -> list[Tensor]:
         """Anomaly map of each hierarchy of (B, 3, H, W) normalised images, see `MappingPyramid.level_maps`."""

@@ -54,8 +54,8 @@ class Padim(Detector):
 
     def head(self, parts: Sequence[Tensor]) -> Inference:
         """As `Detector.head`: the distance (eq. 2) enlarged and smoothed, and its largest value."""
-        distance = self.distances(self.compose(parts)).sqrt()
-        anomaly_map = self.smoothing(enlarge(distance, self.input_px))
+        distance = self.inspected(self.distances(self.compose(parts)).sqrt())
+        anomaly_map = self.inspected(self.smoothing(enlarge(distance, self.input_px)))
         return Inference(anomaly_map.amax(dim=(1, 2, 3)), anomaly_map)
 
     def level_maps(self, images: Tensor) -> list[Tensor]:

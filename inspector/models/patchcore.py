@@ -51,8 +51,9 @@ class PatchCore(Detector):
         """As `Detector.head`: the score from the patch that is farthest from the bank, the map from all of them."""
         patches = self.compose(parts).flatten(2).transpose(1, 2)
         distances, nearest = self.search(patches)
-        anomaly_map = self.smoothing(enlarge(distances.view(-1, 1, *self.size_px), self.input_px))
-        return Inference(self.image_scores(patches, distances, nearest), anomaly_map)
+        cells = self.inspected(distances.view(-1, 1, *self.size_px))
+        anomaly_map = self.inspected(self.smoothing(enlarge(cells, self.input_px)))
+        return Inference(self.image_scores(patches, cells.flatten(1), nearest), anomaly_map)
 
     def embed(self, images: Tensor) -> Tensor:
         """Features of the patches of (B, 3, H, W) normalised images, (B, C, h, w)."""

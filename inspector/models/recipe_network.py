@@ -57,6 +57,8 @@ def load_network(recipe: Recipe) -> Detector:
     geometry = recipe.manifest.geometry
     backbones = [build_backbone(side.name) for side in record.backbones]
     network = build_detector(record, backbones, (geometry.height_px, geometry.width_px))
+    if geometry.ignored_px:
+        network.ignored = torch.zeros(1, 1, geometry.height_px, geometry.width_px, dtype=torch.bool)
     try:
         tensors = load_file(recipe.weights_path)
     except (SafetensorError, OSError) as error:

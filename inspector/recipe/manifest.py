@@ -54,6 +54,8 @@ class Geometry(Part):
     """Region of interest in the camera's frame; without it the whole frame."""
     frame_px: tuple[int, int] | None = None
     """Width and height that every frame must have; absent where the calibration's frames differed in size."""
+    ignored_px: int = Field(default=0, ge=0)
+    """Pixels of the network's input that are not inspected; which ones, the weights' file says."""
     channels: Literal[1, 3] | None = None
     """Channels that every frame must have; absent where the calibration's frames differed."""
 
