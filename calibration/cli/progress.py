@@ -66,12 +66,13 @@ class ConsoleReporter:
     def training(self, name: str, number: int, trainings: int, step: Step) -> None:
         """A step of one of the trainings, which count from 1; a bar of its own stands for all of them."""
         losses = " ".join("-" if math.isnan(loss) else f"{loss:.2e}" for loss in step.losses)
+        losses = f"loss {losses}" if losses else "no loss to follow"
         share = number - 1 + step.done / max(1, step.total)
         if self._console.is_terminal:
             self._show(_ALL, share, trainings, f"{number} of {trainings}")
-            self._show(f"training {name}", step.done, step.total, f"loss {losses}")
+            self._show(f"training {name}", step.done, step.total, losses)
         else:
-            facts = f"{step.done} of {step.total} steps, loss {losses}, {self._left(share, number, trainings)}"
+            facts = f"{step.done} of {step.total} steps, {losses}, {self._left(share, number, trainings)}"
             self._show(f"training {number} of {trainings}", step.done, step.total, facts)
 
     def scoring(self, name: str, done: int, total: int) -> None:
