@@ -16,6 +16,7 @@ from calibration.report.markup import Markup, element
 COLOURS = 7
 _DASHES = (None, "7 4", "2 3")
 _BINS = 40
+_LARGEST_RATIO = 1e9
 
 _WIDTH, _HEIGHT = 460.0, 340.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, 12.0, 12.0, 44.0
@@ -93,8 +94,9 @@ def histogram(title: str, good: NDArray[np.float64], bad: NDArray[np.float64], t
         threshold: The recipe's.
     """
     every = np.concatenate([good, bad, [threshold]])
-    logarithmic = bool(every.min() > 0 and every.max() / every.min() > 10)
-    low, high = _widened(*(np.log10([every.min(), every.max()]) if logarithmic else (every.min(), every.max())))
+    low, high = float(every.min()), float(every.max())
+    logarithmic = 10 * low < high < _LARGEST_RATIO * low
+    low, high = _widened(math.log10(low), math.log10(high)) if logarithmic else _widened(low, high)
     edges = np.linspace(low, high, _BINS + 1)
     shares = []
     for scores in (good, bad):
@@ -173,8 +175,9 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 def _widened(low: float, high: float) -> tuple[float, float]:
     """The range with a little room at both ends, never empty."""
-    room = 0.03 * (high - low) or max(1e-6, 0.1 * abs(low))
-    return float(low - room), float(high + room)
+    size = max(abs(low), abs(high))
+    room = max(0.03 * (high - low), 1e-3 * size) if size > 1e-100 else 1.0
+    return low - room, high + room
 
 
 def _axes(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -11,9 +14,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from calibration.comparison import Comparison, compare
+from calibration.gallery import GalleryOptions
 from calibration.plan import Plan
 from calibration.schedule import Schedule
 from calibration.training import Step
+from inspector.domain.errors import DataError
 
 SIDE_PX = 64
 
@@ -136,3 +142,46 @@ def quick_plan(plan_for: Callable[..., Plan], tmp_path: Path) -> Callable[..., P
         return plan_for(**{"recipe": tmp_path / "recipe", **changes})
 
     return plan
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison with a category whose names are hostile, one without images, and a detector that always fails."""
+
+    comparison: Comparison
+    folders: tuple[Path, ...]
+    work: Path
+    plan: Callable[[Path, str], Plan]
+
+
+#: Names that would break a page that does not escape them.
+HOSTILE_CATEGORY = "a<b>&\"'"
+HOSTILE_FILE = "<img src=x onerror=alert(1)>&amp;\"'.png"
+
+
+@pytest.fixture(scope="session")
+def compared(
+    category: Path, plan_for: Callable[..., Plan], quiet: Record, tmp_path_factory: pytest.TempPathFactory
+) -> Compared:
+    folder = tmp_path_factory.mktemp("compared")
+    hostile, broken = folder / HOSTILE_CATEGORY, folder / "broken"
+    shutil.copytree(category, hostile)
+    (hostile / "test" / "scratch" / "000.png").rename(hostile / "test" / "scratch" / HOSTILE_FILE)
+    (broken / "train" / "good").mkdir(parents=True)
+
+    def plan(data: Path, detector: str) -> Plan:
+        if detector == "pefm":
+            raise DataError("no plan for <pefm>")
+        mapping = {} if detector == "mb-pfm" else {"target": None, "latents": None, "schedule": None}
+        return plan_for(folder / "unused", data=data, detector=detector, threads=1, **mapping)
+
+    folders = (category, hostile, broken)
+    made = compare(
+        folders,
+        ("mb-pfm", "padim", "pefm"),
+        plan,
+        folder / "work",
+        lambda: nullcontext(quiet),
+        GalleryOptions(rows=6, side_px=64),
+    )
+    return Compared(made, folders, folder / "work", plan)

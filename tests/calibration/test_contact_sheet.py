@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.contact_sheet import write_sheet
+from calibration.contact_sheet import heat_overlay, three_channels, write_sheet
 from inspector.domain.errors import DataError
 from inspector.recipe.store import load_recipe
 
@@ -50,3 +50,14 @@ def test_unwritable_sheet_is_told(random_recipe: Path, tmp_path: Path, save: Any
     image = save(tmp_path / "a.png", np.zeros((8, 8), np.uint8))
     with pytest.raises(DataError, match="can't be written"):
         write_sheet(load_recipe(random_recipe), [image], image / "sheet.png")
+
+
+def test_heat_runs_from_cold_to_warm_over_the_image() -> None:
+    image = np.full((8, 16, 3), 100, np.uint8)
+    anomaly_map = np.array([[0.0, 3.0]], np.float32)
+    heat = heat_overlay(image, anomaly_map, 1.0, 2.0)
+    assert heat.shape == image.shape
+    cold, warm = heat[0, 0].astype(int), heat[0, -1].astype(int)
+    assert warm[0] > 2 * warm[2]  # red
+    assert cold[2] > cold[1]  # a dark violet, the image shines through
+    assert three_channels(image[..., 0]).tolist() == image.tolist()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calibration.evaluate import evaluate_recipe, write_json
+from calibration.evaluate import check_writable, evaluate, evaluate_recipe, write_json, write_text
 from calibration.plan import Plan
 from calibration.train import calibrate
 from inspector.domain.errors import DataError
@@ -98,3 +98,31 @@ def test_json_never_holds_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(tmp_path / "a.json", {"a": math.nan})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluation_keeps_what_its_figures_were_formed_from(recipe: Recipe, category: Path, record: Any) -> None:
+    evaluation = evaluate(recipe, category, reporter=record)
+    assert len(evaluation.samples) == len(evaluation.scores) == len(evaluation.maps) == len(evaluation.masks) == 12
+    assert evaluation.labels.sum() == 8
+    assert sum(mask is None for mask in evaluation.masks) == 4
+    for score, anomaly_map in zip(evaluation.scores, evaluation.maps, strict=True):
+        assert anomaly_map.shape == (64, 64)
+        assert score == pytest.approx(float(anomaly_map.max()), rel=1e-5)
+    maps, masks = evaluation.measured()
+    assert len(maps) == len(masks) == 8
+    assert evaluation.ranking is not None
+    assert evaluation.ranking.aupro() == evaluation.figures.aupro
+    assert evaluation.median_ms == pytest.approx(1e3 * float(np.median(evaluation.seconds)))
+    assert evaluation.figures.milliseconds == pytest.approx(1e3 * float(np.mean(evaluation.seconds)))
+
+
+def test_whether_a_file_can_be_written_is_known_beforehand(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "a.html", "--html")
+    assert list((tmp_path / "new").iterdir()) == []
+    with pytest.raises(DataError, match=r"new can't be written: Is a directory; .*--html"):
+        check_writable(tmp_path / "new", "--html")
+
+
+def test_odd_file_names_can_be_written(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.html", "caf\udce9", "--html")  # a name that is no UTF-8, as os.fsdecode gives it
+    assert (tmp_path / "a.html").read_text() == "caf?"
