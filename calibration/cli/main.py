@@ -95,7 +95,11 @@ def cli() -> None:
     type=click.Path(path_type=Path),
     help="Picture of a frame's size, white where nothing is inspected, such as a moving clamp or a printed date.",
 )
-@click.option("--levels", type=_Numbers(), help="Hierarchies in use, of 1,2,3. Default: the detector's.")
+@click.option(
+    "--levels",
+    type=_Numbers(),
+    help="Hierarchies in use. Default: 1,2,3; for pfm and b-pfm 3, for patchcore and cflow-ad 2,3.",
+)
 @click.option("--latents", type=_Numbers(), help="Mapping: latent width for each level.")
 @click.option("--position", type=click.Choice(["none", "add", "concat"]), help="Mapping. Default: add for pefm.")
 @click.option(
@@ -106,7 +110,7 @@ def cli() -> None:
 @click.option("--coreset", type=float, help="patchcore: share of all patches kept. Default: 0.01.")
 @click.option("--neighbours", type=int, help="patchcore: b of the score's weight, 0 for none. Default: 9.")
 @click.option("--schedule", help=f"Mapping: one of {', '.join(SCHEDULES)}; cflow-ad: fast, published. Default: fast.")
-@click.option("--rates", type=_Numbers(float), help="The schedule's learning rates of levels 1,2,3.")
+@click.option("--rates", type=_Numbers(float), help="Learning rates of levels 1,2,3; the PFM paper prints 3e-4 for all.")
 @click.option("--false-rejects", "target_rate", type=float, default=0.005, show_default=True, help="Target rate.")
 @click.option("--confidence", type=float, default=0.95, show_default=True, help="Confidence of the promise.")
 @click.option("--folds", type=int, help="0 holds parts out. Default: 0 where that promises the target, else 5.")

@@ -15,6 +15,7 @@ from calibration.datasets import open_dataset
 from calibration.features import FeatureCache, compute_features, load_batch
 from inspector.domain.errors import DataError
 from inspector.models.backbones import build_backbone
+from inspector.models.feature_maps import FeatureMaps
 from inspector.models.network import FeaturePair
 from inspector.models.preprocess import Preprocess
 from inspector.recipe.manifest import Geometry, Normalisation
@@ -102,6 +103,25 @@ def test_full_scratch_disk_is_told_before_it_kills(
 def test_missing_scratch_folder_is_named(compute: Compute, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent can't hold them \(No such file or directory\)"):
         compute(memory_bytes=0, scratch=tmp_path / "absent")
+
+
+def test_features_of_one_backbone(paths: list[Path], tmp_path: Path) -> None:
+    features = FeatureMaps(build_backbone("squeezenet1_1"), (1, 3), (64, 64))
+    with torch.inference_mode():
+        expected = features(load_batch(paths, PREPROCESS, CPU))
+    for memory_bytes in (1 << 30, 0):
+        cache = compute_features(
+            paths, features, PREPROCESS, device=CPU, memory_bytes=memory_bytes, batch=2, scratch=tmp_path
+        )
+        with cache:
+            assert cache.spilled is (memory_bytes == 0)
+            for level, (whole,) in zip(cache.levels, expected, strict=True):
+                width = level.size_px[1]
+                torch.testing.assert_close(level.maps(np.array([3, 1]), CPU), whole[[3, 1]], rtol=1e-3, atol=1e-4)
+                vectors = level.vectors(np.array([4, 0]), np.array([2 * width + 1, 0]), CPU)
+                torch.testing.assert_close(
+                    vectors, torch.stack([whole[4, :, 2, 1], whole[0, :, 0, 0]]), rtol=1e-3, atol=1e-4
+                )
 
 
 def test_no_images(pair: FeaturePair) -> None:

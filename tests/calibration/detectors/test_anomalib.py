@@ -1,4 +1,9 @@
-"""PaDiM, PatchCore and CFLOW-AD against anomalib's, on the same features: an independent implementation of each."""
+"""PaDiM, PatchCore and CFLOW-AD against anomalib's, on the same features: an independent implementation of each.
+
+anomalib is no extra of this project, because it brings another OpenCV whose files lie over those of ours. In an
+environment of its own: ``pip install -e . anomalib==2.7.0 pytest pytest-timeout hypothesis``, then
+``pytest tests/calibration/detectors/test_anomalib.py -s``, which prints the correlations.
+"""
 
 from __future__ import annotations
 
