@@ -110,7 +110,7 @@ def cli() -> None:
 @click.option("--coreset", type=float, help="patchcore: share of all patches kept. Default: 0.01.")
 @click.option("--neighbours", type=int, help="patchcore: b of the score's weight, 0 for none. Default: 9.")
 @click.option("--schedule", help=f"Mapping: one of {', '.join(SCHEDULES)}; cflow-ad: fast, published. Default: fast.")
-@click.option("--rates", type=_Numbers(float), help="Learning rates of levels 1,2,3; the PFM paper prints 3e-4 for all.")
+@click.option("--rates", type=_Numbers(float), help="Learning rates of levels 1,2,3; the PFM paper has 3e-4 for all.")
 @click.option("--false-rejects", "target_rate", type=float, default=0.005, show_default=True, help="Target rate.")
 @click.option("--confidence", type=float, default=0.95, show_default=True, help="Confidence of the promise.")
 @click.option("--folds", type=int, help="0 holds parts out. Default: 0 where that promises the target, else 5.")
