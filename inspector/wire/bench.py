@@ -228,11 +228,11 @@ def _run(orders: _Orders) -> dict[str, Any]:
         finally:
             for process in (receiver, sender):
                 process.kill()
-    return _joined(sent, got)
+    return _joined("message" if orders.ring is None else "slot", sent, got)
 
 
-def _joined(sent: dict[str, Any] | None, got: dict[str, Any] | None) -> dict[str, Any]:
-    """What both sides say together; nothing is measured on frames that were lost or changed."""
+def _joined(carrier: str, sent: dict[str, Any] | None, got: dict[str, Any] | None) -> dict[str, Any]:
+    """What both sides say together; nothing is measured on frames lost, changed, or carried by something else."""
     if sent is None or got is None:
         raise FatalError("the measurement of the transport failed; its reasons stand above")
     if got["wrong"] or got["received"] != sent["sent"] or not got["checked"]:
@@ -240,6 +240,8 @@ def _joined(sent: dict[str, Any] | None, got: dict[str, Any] | None) -> dict[str
             f"transport: {sent['sent']} frames sent, {got['received']} received, {got['wrong']} of them with other "
             "pixels than were sent"
         )
+    if sent["counts"][f"frames_by_{carrier}"] != sent["sent"]:
+        raise FatalError(f"transport: not every frame went by {carrier}: {sent['counts']}")
     return {**got, "cpu_s": got["cpu_s"] + sent["cpu_s"], "frames": sent["frames"]}
 
 
@@ -266,7 +268,7 @@ class _Sender:
             time.sleep(max(0.0, until_ns / 1e9 + number / self._orders.paced_per_s - time.monotonic()))
             self._send(2)
         self._settle()
-        return {"sent": self._sent, "frames": frames, "cpu_s": cpu_s}
+        return {"sent": self._sent, "frames": frames, "cpu_s": cpu_s, "counts": self._sender.counts()}
 
     def _send(self, phase: int) -> None:
         worker = self._sender.choose()

@@ -40,23 +40,28 @@ def test_figures_are_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None
 
 
 GOOD = {"received": 100, "wrong": 0, "checked": 7, "seconds": 1.0, "latencies_ns": [1], "cpu_s": 0.5}
-SENT = {"sent": 100, "frames": 60, "cpu_s": 0.25}
+SENT = {"sent": 100, "frames": 60, "cpu_s": 0.25, "counts": {"frames_by_slot": 100, "frames_by_message": 0}}
 
 
 def test_processor_time_of_both_sides_counts() -> None:
-    joined = bench._joined(SENT, GOOD)
+    joined = bench._joined("slot", SENT, GOOD)
     assert (joined["cpu_s"], joined["frames"]) == (0.75, 60)
 
 
 @pytest.mark.parametrize("change", [{"received": 99}, {"wrong": 1}, {"checked": 0}])
 def test_frames_lost_changed_or_never_checked_end_the_measurement(change: dict[str, int]) -> None:
     with pytest.raises(FatalError, match="100 frames sent"):
-        bench._joined(SENT, GOOD | change)
+        bench._joined("slot", SENT, GOOD | change)
+
+
+def test_frames_that_went_another_way_end_the_measurement() -> None:
+    with pytest.raises(FatalError, match="not every frame went by message"):
+        bench._joined("message", SENT, GOOD)
 
 
 def test_process_that_died_ends_the_measurement() -> None:
     with pytest.raises(FatalError, match="failed"):
-        bench._joined(SENT, None)
+        bench._joined("slot", SENT, None)
 
 
 class Receiver:
