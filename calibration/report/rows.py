@@ -82,7 +82,7 @@ def _table(comparison: Comparison, metric: str, columns: dict[str, Published | N
         for detector in comparison.detectors:
             cell = category.cells[detector]
             column = columns[detector] if category.mvtec else None
-            printed = column.written(column.of(category.name, metric)) if column else ""
+            printed = column.written(category.name, metric) if column else ""
             failed = isinstance(cell, Failure)
             value = math.nan if isinstance(cell, Failure) else getattr(cell.figures, metric)
             values.append(value)
@@ -109,7 +109,7 @@ def _mean_row(
         # A mean over fewer categories is not to be compared with the others.
         part = f"{count} of {len(categories)}" if 0 < count < len(categories) else ""
         values.append(math.nan if part else value)
-        printed = column.written(column.mean_of(metric)) if column and whole else ""
+        printed = column.written_mean(metric) if column and whole else ""
         cells.append(Cell(printed, percent(value), note=part))
     return "mean", _with_best(cells, values)
 
