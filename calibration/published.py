@@ -107,7 +107,7 @@ class Published:
 
     def written_mean(self, metric: str) -> str:
         """The printed mean as text, empty if it is not printed."""
-        return _written(self.mean_of(metric), (self.mean_of(metric),))
+        return _written(self.mean_of(metric), self.mean)
 
     def mean_of(self, metric: str) -> float | None:
         """The printed mean over the 15 categories in percent, None if it is not printed."""

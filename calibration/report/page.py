@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from importlib import resources
 
@@ -203,6 +204,7 @@ def _category(category: Category, detectors: tuple[str, ...], anchor: str) -> Ma
         element("h2", category.name),
         element("p", counts, class_="soft"),
         _curves(category, results) if results else element("p", "No detector gave figures.", class_="wrong"),
+        _more_figures(category, results) if results else None,
         _histograms(category, results) if results else None,
         gallery_table(category, [name for _, name, _ in results]) if category.gallery else None,
         id=anchor,
@@ -239,6 +241,34 @@ def _curves(category: Category, results: list[tuple[int, str, Result]]) -> Marku
     if not charts:
         return element("p", "Test images of one class only: there are no curves.", class_="soft")
     return joined(element("ul", *legend, class_="legend"), element("div", *charts, class_="charts"))
+
+
+def _more_figures(category: Category, results: list[tuple[int, str, Result]]) -> Markup:
+    titles = ["detector", "false rejects", "detection", "F1-max", "pixel F1-max", "AUPIMO", "mean IoU", "mean DICE"]
+    rows = []
+    for _, name, result in results:
+        figures, pixels = result.figures, result.pixels
+        values = [figures.confusion.false_reject_rate, figures.confusion.detection_rate, figures.f1_max]
+        overlap = pixels and pixels.overlap
+        values += [pixels.f1_max, pixels.aupimo] if pixels else [math.nan] * 2
+        values += [overlap.mean_iou, overlap.mean_dice] if overlap else [math.nan] * 2
+        cells = [element("td", percent(value)) for value in values]
+        rows.append(element("tr", element("th", name, scope="row"), *cells))
+    left = "text-align:left"
+    heads = [element("th", title, scope="col", style=None if number else left) for number, title in enumerate(titles)]
+    caption = f"Further figures of {category.name}, %"
+    remark = (
+        "False rejects, detection, IoU and DICE are at the recipe's threshold; IoU and DICE are means over the "
+        "defective images. F1-max takes the threshold that is best for the labels: an upper bound."
+    )
+    table = element(
+        "table",
+        element("caption", caption),
+        element("thead", element("tr", *heads)),
+        element("tbody", *rows),
+        class_="figures",
+    )
+    return joined(element("div", _wide(table), class_="after"), element("p", remark, class_="soft"))
 
 
 def _histograms(category: Category, results: list[tuple[int, str, Result]]) -> Markup:

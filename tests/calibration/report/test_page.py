@@ -107,6 +107,15 @@ def test_figures_are_those_of_the_comparison(page: Page, compared: Any) -> None:
     assert page.tables[0][1][:3][2] == f"{100 * auroc:.2f}"
 
 
+def test_further_figures_of_a_category(page: Page, compared: Any) -> None:
+    result = compared.comparison.categories[0].result("padim")
+    (table,) = [table for table in page.tables if "AUPIMO" in table[0] and table[1][0] == "mb-pfm"][:1]
+    values = [result.figures.confusion.false_reject_rate, result.figures.confusion.detection_rate]
+    values += [result.figures.f1_max, result.pixels.f1_max, result.pixels.aupimo]
+    values += [result.pixels.overlap.mean_iou, result.pixels.overlap.mean_dice]
+    assert table[2] == ["padim", *(f"{100 * value:.2f}" for value in values)]
+
+
 def test_printed_columns_appear_where_there_are_some(compared: Any) -> None:
     comparison: Comparison = compared.comparison
     tile = replace(comparison.categories[0], name="tile", mvtec=True)
