@@ -103,11 +103,17 @@ class FeatureCache:
     Args:
         levels: One for each hierarchy.
         spilled: Whether they lie in files.
+        tiles: Network inputs that each image was cut into; those of an image follow each other.
     """
 
-    def __init__(self, levels: list[LevelFeatures], spilled: bool) -> None:
+    def __init__(self, levels: list[LevelFeatures], spilled: bool, tiles: int = 1) -> None:
         self.levels = levels
         self.spilled = spilled
+        self.tiles = tiles
+
+    def of_images(self, images: Sequence[int]) -> list[int]:
+        """Indices in the cache of the tiles of so many images."""
+        return [image * self.tiles + tile for image in images for tile in range(self.tiles)]
 
     def close(self) -> None:
         """Gives memory and disk back."""
@@ -157,9 +163,10 @@ def compute_features(
         with torch.inference_mode():
             found: Sequence[tuple[Tensor, ...]] = features(images)
         if cache is None:
-            cache = _allocate(len(paths), found, memory_bytes, scratch)
+            tiles = len(preprocess.places)
+            cache = FeatureCache(*_allocate(len(paths) * tiles, found, memory_bytes, scratch), tiles)
         for level, sides in zip(cache.levels, found, strict=True):
-            level.put(first, *sides)
+            level.put(first * cache.tiles, *sides)
         progress(min(first + batch, len(paths)))
     if cache is None:
         raise DataError("there are no images to compute features of")
@@ -168,7 +175,7 @@ def compute_features(
 
 def _allocate(
     images: int, found: Sequence[tuple[Tensor, ...]], memory_bytes: int, scratch: Path | None
-) -> FeatureCache:
+) -> tuple[list[LevelFeatures], bool]:
     size_bytes = 2 * images * sum(math.prod(side.shape[1:]) for sides in found for side in sides)
     spilled = size_bytes > memory_bytes
     folder = scratch or Path(tempfile.gettempdir())
@@ -183,7 +190,7 @@ def _allocate(
             for sides in found
         ]
     except (OSError, MemoryError) as error:
-        need = f"the features of {images} images take {size_bytes / 2**30:.1f} GiB"
+        need = f"the features of {images} network inputs take {size_bytes / 2**30:.1f} GiB"
         reason = getattr(error, "strerror", None) or "not enough memory"
         where, remedy = (
             (folder, "free space there or name another folder with --scratch")
@@ -191,4 +198,4 @@ def _allocate(
             else ("memory", "take a smaller --memory-gib, so that they go to files")
         )
         raise DataError(f"{need}, and {where} can't hold them ({reason}); {remedy}") from error
-    return FeatureCache(levels, spilled)
+    return levels, spilled

@@ -12,7 +12,7 @@ from torch import Tensor
 from calibration.images import Survey, read_mask
 from calibration.plan import Plan
 from inspector.domain.errors import DataError
-from inspector.recipe.manifest import Geometry, Region
+from inspector.recipe.manifest import Geometry, Region, Tiling
 
 
 def geometry_of(plan: Plan, found: Survey) -> tuple[Geometry, Tensor | None]:
@@ -39,9 +39,13 @@ def geometry_of(plan: Plan, found: Survey) -> tuple[Geometry, Tensor | None]:
                     "take one inside of every image"
                 )
     ignored = None if plan.ignore is None else _ignored(plan.ignore, plan, found, region)
+    tiling = None
+    if plan.tile_px is not None:
+        tiling = Tiling(height_px=plan.tile_px[0], width_px=plan.tile_px[1], overlap_px=plan.overlap_px)
     geometry = Geometry(
         width_px=plan.size_px[1],
         height_px=plan.size_px[0],
+        tiling=tiling,
         region_px=region,
         frame_px=found.frame_px,
         ignored_px=0 if ignored is None else int(ignored.sum()),

@@ -56,7 +56,9 @@ class Plan:
         detector: Name of the detector. Where the fields from `levels` to `neighbours` are None, its own defaults are
             taken; None is also the only value of those that it doesn't know.
         weights_dir: Folder with ImageNet weight files; None downloads.
-        size_px: Height and width of the network's input.
+        size_px: Height and width of the image that is inspected: the network's input, if there are no tiles.
+        tile_px: Height and width of a tile; None inspects the image as a whole.
+        overlap_px: Rows and columns that neighbouring tiles share at least.
         region_px: Left, top, width and height of the part of the frame that is inspected; None takes all of it.
         ignore: Picture of a frame's size, white where pixels are not inspected.
         levels: Hierarchies in use.
@@ -92,6 +94,8 @@ class Plan:
     version: int = 1
     weights_dir: Path | None = None
     size_px: tuple[int, int] = (256, 256)
+    tile_px: tuple[int, int] | None = None
+    overlap_px: int = 32
     region_px: tuple[int, int, int, int] | None = None
     ignore: Path | None = None
     levels: tuple[int, ...] | None = None
@@ -117,6 +121,11 @@ class Plan:
     batch: int = 8
 
     @property
+    def network_px(self) -> tuple[int, int]:
+        """Height and width of the network's input."""
+        return self.tile_px or self.size_px
+
+    @property
     def backbones(self) -> tuple[str, ...]:
         """Names of the one or two backbones, source first."""
         return (self.source,) if self.target is None else (self.source, self.target)
@@ -134,9 +143,15 @@ class Plan:
         levels = method.levels if self.levels is None else self.levels
         if list(levels) != sorted(set(levels)) or not set(levels) <= {1, 2, 3} or not levels:
             raise DataError(f"levels must be an ascending subset of 1,2,3, not {','.join(map(str, levels))}")
-        if any(side < 32 or side > 4096 for side in self.size_px):
-            height, width = self.size_px
-            raise DataError(f"the input size must lie between 32 and 4096 px a side, not {width} x {height} px")
+        for what, (height, width) in (("input size", self.size_px), ("size of a tile", self.network_px)):
+            if not (32 <= height <= 4096 and 32 <= width <= 4096):
+                raise DataError(f"the {what} must lie between 32 and 4096 px a side, not {width} x {height} px")
+        if self.tile_px is not None:
+            height, width = self.tile_px
+            if height > self.size_px[0] or width > self.size_px[1]:
+                raise DataError(f"tiles of {width} x {height} px are larger than the image; take a larger --size")
+            if not 0 <= self.overlap_px < min(self.tile_px):
+                raise DataError(f"tiles of {width} x {height} px can't overlap by {self.overlap_px} px")
         if not re.fullmatch(NAME_PATTERN, self.name):
             raise DataError(
                 f"{self.name!r} can't be the name of a recipe (letters, digits, dot, dash and underscore, at most 64); "
@@ -146,7 +161,13 @@ class Plan:
             raise DataError("a false-reject rate and a confidence lie between 0 and 1, such as 0.005 and 0.95")
         if not self.residual_limit > 0:
             raise DataError(f"the residual limit must be positive, not {self.residual_limit:g}")
-        return method.settle(replace(self, levels=levels))
+        settled = method.settle(replace(self, levels=levels))
+        if self.tile_px is not None and method.knows_places(settled):
+            raise DataError(
+                f"{self.detector} learns what belongs at each place, and a place of a tile is none of the part; "
+                "inspect without --tile, or take --detector mb-pfm, pfm, b-pfm or patchcore with --position none"
+            )
+        return settled
 
     def fingerprint(self, images: Sequence[Path], backbones: Sequence[str], split: Split) -> str:
         """Identity of everything that trainings and scores depend on: a stopped calibration resumes only into the same.

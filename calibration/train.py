@@ -33,6 +33,7 @@ from inspector.domain.threshold import Threshold
 from inspector.models.detector import Detector
 from inspector.models.preprocess import Preprocess
 from inspector.models.recipe_network import pack_weights
+from inspector.models.tiled import Tiled, core
 from inspector.models.weights import LoadedBackbone, load_backbone
 from inspector.recipe.manifest import (
     BackboneRecord,
@@ -163,7 +164,8 @@ class _Run:
             else:
                 scores = self._out_of_fold(cache)
                 network = self._trained("final", len(self.split.rounds) + 1, self.split.final, cache)
-            soundness = self.method.soundness(network, cache, self.split.final, self.split.validation)
+            parts = (cache.of_images(images) for images in (self.split.final, self.split.validation))
+            soundness = self.method.soundness(core(network), cache, *parts)
         if soundness is not None:
             soundness.check(self.plan.residual_limit)
         return self._write(network, scores, self._threshold(scores), soundness)
@@ -209,12 +211,14 @@ class _Run:
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(self.plan.seed)
             network = self.method.build(self.plan, [side.module for side in self.backbones])
+        if self.geometry.tiling is not None:
+            network = Tiled(network, self.geometry)
         network.ignored = self.ignored
         return network.to(self.device)
 
     def _trained(self, name: str, number: int, images: Sequence[int], cache: FeatureCache) -> Detector:
         network = self._fresh()
-        training = self.method.fit(network, cache, images, self.plan)
+        training = self.method.fit(core(network), cache, cache.of_images(images), self.plan)
         self.steps = training.progress().total
         state = self.checkpoints.load(name)
         if state is not None:
@@ -263,7 +267,7 @@ class _Run:
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             geometry=self.geometry,
             normalisation=self.normalisation,
-            network=self.method.record(self.plan, [_record(side) for side in self.backbones], network),
+            network=self.method.record(self.plan, [_record(side) for side in self.backbones], core(network)),
             precision=self.plan.precision,
             threshold=ThresholdRecord(**vars(threshold)),
             golden=Golden(score=golden_score, tolerance=GOLDEN_TOLERANCE),

@@ -88,7 +88,9 @@ def cli() -> None:
 @click.option("--weights-dir", type=click.Path(path_type=Path), help="Folder with ImageNet weight files.")
 @click.option("--source-network", "source", help="Source backbone, or the only one.")
 @click.option("--target-network", "target", help="Target backbone.")
-@click.option("--size", type=_Numbers(), help="Input size: SIDE or HEIGHT,WIDTH. Default: 256.")
+@click.option("--size", type=_Numbers(), help="Size of the inspected image: SIDE or HEIGHT,WIDTH. Default: 256.")
+@click.option("--tile", type=_Numbers(), help="Inspect the image in tiles of SIDE or HEIGHT,WIDTH.")
+@click.option("--overlap", type=click.IntRange(min=0), default=32, show_default=True, help="Of the tiles, in pixels.")
 @click.option("--region", type=_Numbers(), help="LEFT,TOP,WIDTH,HEIGHT of what is inspected, in pixels of the frame.")
 @click.option(
     "--ignore",

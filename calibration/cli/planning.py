@@ -53,6 +53,8 @@ def make_plan(data: Path, recipe: Path, options: dict[str, Any]) -> tuple[Plan, 
         detector=method.name,
         weights_dir=options["weights_dir"],
         size_px=(size[0], size[-1]),
+        tile_px=_tile(options.get("tile")),
+        overlap_px=options.get("overlap", 32),
         region_px=_region(options.get("region")),
         ignore=options.get("ignore"),
         levels=options["levels"],
@@ -86,6 +88,14 @@ def _schedule(name: str | None, rates: tuple[float, ...] | None, detector: str) 
         raise DataError("--rates takes three positive rates, those of levels 1, 2 and 3")
     first, second, third = rates
     return replace(schedule_named(name or "fast", detector), rates=(first, second, third))
+
+
+def _tile(numbers: tuple[int, ...] | None) -> tuple[int, int] | None:
+    if numbers is None:
+        return None
+    if len(numbers) not in (1, 2):
+        raise DataError("--tile takes SIDE or HEIGHT,WIDTH")
+    return numbers[0], numbers[-1]
 
 
 def _region(numbers: tuple[int, ...] | None) -> tuple[int, int, int, int] | None:

@@ -76,6 +76,10 @@ class Method(ABC):
             raise DataError(f"{', '.join(foreign)} means nothing to {self.name}; leave it out")
         return self.complete(plan)
 
+    def knows_places(self, plan: Plan) -> bool:
+        """True if the detector of a settled plan treats places of its input differently."""
+        return False
+
     @abstractmethod
     def complete(self, plan: Plan) -> Plan:
         """As `settle`, for a plan without foreign options."""

@@ -45,9 +45,13 @@ class CflowMethod(Method):
         """As `Method.complete`."""
         return replace(plan, schedule=plan.schedule or schedule_named("fast", self.name))
 
+    def knows_places(self, plan: Plan) -> bool:
+        """As `Method.knows_places`."""
+        return True
+
     def build(self, plan: Plan, backbones: Sequence[nn.Module]) -> Detector:
         """As `Method.build`."""
-        return Cflow(FeatureMaps(backbones[0], plan.levels or self.levels, plan.size_px))
+        return Cflow(FeatureMaps(backbones[0], plan.levels or self.levels, plan.network_px))
 
     def fit(self, network: Detector, cache: FeatureCache, images: Sequence[int], plan: Plan) -> Fit:
         """As `Method.fit`."""

@@ -77,6 +77,10 @@ class Mapping(Method):
             schedule=plan.schedule or schedule_named("fast", self.name),
         )
 
+    def knows_places(self, plan: Plan) -> bool:
+        """As `Method.knows_places`: with a position code."""
+        return plan.position != "none"
+
     def build(self, plan: Plan, backbones: Sequence[nn.Module]) -> Detector:
         """As `Method.build`."""
         source, target = backbones
@@ -86,7 +90,7 @@ class Mapping(Method):
             latents=plan.latents or (),
             levels=plan.levels or self.levels,
             position=plan.position or self.position,
-            input_px=plan.size_px,
+            input_px=plan.network_px,
             bidirectional=self.name != "pfm",
             mapped=plan.mapped or "raw",
             position_base=plan.position_base or POSITION_BASE,

@@ -50,13 +50,17 @@ class PadimMethod(Method):
             raise DataError(f"--channels must be positive, not {plan.channels}")
         return replace(plan)
 
+    def knows_places(self, plan: Plan) -> bool:
+        """As `Method.knows_places`."""
+        return True
+
     def build(self, plan: Plan, backbones: Sequence[nn.Module]) -> Detector:
         """As `Method.build`, with a random subset of the channels, the same for all locations.
 
         Raises:
             DataError: There are not so many channels.
         """
-        features = FeatureMaps(backbones[0], plan.levels or self.levels, plan.size_px)
+        features = FeatureMaps(backbones[0], plan.levels or self.levels, plan.network_px)
         total = sum(features.channels)
         kept = plan.channels or min(_PUBLISHED_KEPT.get(plan.source, _KEPT), total)
         if kept > total:

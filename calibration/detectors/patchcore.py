@@ -54,7 +54,7 @@ class PatchCoreMethod(Method):
 
     def build(self, plan: Plan, backbones: Sequence[nn.Module]) -> Detector:
         """As `Method.build`, with an empty bank."""
-        features = FeatureMaps(backbones[0], plan.levels or self.levels, plan.size_px)
+        features = FeatureMaps(backbones[0], plan.levels or self.levels, plan.network_px)
         return PatchCore(features, 0, _NEIGHBOURS if plan.neighbours is None else plan.neighbours)
 
     def fit(self, network: Detector, cache: FeatureCache, images: Sequence[int], plan: Plan) -> Fit:

@@ -143,9 +143,12 @@ def open_network(recipe: Recipe, device: str) -> tuple[Detector, Preprocess]:
     Raises:
         RecipeError: The recipe's tensors don't fit its manifest.
         EngineError: There is no such device.
+        DataError: The recipe inspects in tiles.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise EngineError("PyTorch finds no CUDA device; take --device cpu")
+    if recipe.manifest.geometry.tiling is not None:
+        raise DataError(f"{recipe.folder} inspects in tiles, which can't be refined yet; calibrate one without --tile")
     preprocess = Preprocess(recipe.manifest.geometry, recipe.manifest.normalisation).to(device)
     return load_network(recipe).to(device), preprocess
 

@@ -37,6 +37,7 @@ class OpenVinoEngine:
         body: Network input (B, 3, H, W) to a tuple of tensors whose first dimension is B; its weights are constants.
         head: The body's tensors to a tuple whose first item is the scores (B,); runs in PyTorch, in float32.
         input_px: H and W of the network's input.
+        tiles: Network inputs that the preprocessing makes of a frame.
         precision: Arithmetic of the body.
         threads: Threads of the CPU.
         max_batch: Largest batch that `infer` is given.
@@ -53,6 +54,7 @@ class OpenVinoEngine:
         head: Callable[[Sequence[Tensor]], Sequence[Tensor]],
         *,
         input_px: tuple[int, int],
+        tiles: int = 1,
         precision: Precision = "float32",
         threads: int = 1,
         max_batch: int = 1,
@@ -72,7 +74,8 @@ class OpenVinoEngine:
         }
         try:
             model = _translate(body, input_px)
-            self._requests = [_compile(model, batch, input_px, settings) for batch in range(1, max_batch + 1)]
+            sizes = [frames * tiles for frames in range(1, max_batch + 1)]
+            self._requests = [_compile(model, size, input_px, settings) for size in sizes]
         except _FAILURES as error:
             raise EngineError(f"OpenVINO can't compile the network; set worker.engine: pytorch ({error})") from error
 
@@ -105,7 +108,7 @@ def _translate(body: nn.Module, input_px: tuple[int, int]) -> ov.Model:
 
     By way of the front end and not `openvino.convert_model`, which reports its use over the network.
     """
-    batch = torch.export.Dim("batch", min=1, max=64)
+    batch = torch.export.Dim("batch", min=1, max=65536)
     with torch.no_grad():
         program = torch.export.export(body, (torch.zeros(2, 3, *input_px),), dynamic_shapes=({0: batch},))
         logging.getLogger().addFilter(_is_news)

@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inspector.recipe.geometry import tiles
 from inspector.recipe.manifest import Geometry, Normalisation
 
 
 class Preprocess(nn.Module):
-    """Crop to the region of interest, antialiased resize, grey to RGB, normalise.
+    """Crop to the region of interest, antialiased resize, grey to RGB, normalise, cut into tiles.
 
     Args:
         geometry: Region of interest and input size.
@@ -23,6 +24,7 @@ class Preprocess(nn.Module):
     def __init__(self, geometry: Geometry, normalisation: Normalisation) -> None:
         super().__init__()
         self.geometry = geometry
+        self.places = tiles(geometry)
         self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(normalisation.deviation).view(1, 3, 1, 1), persistent=False)
 
@@ -33,14 +35,18 @@ class Preprocess(nn.Module):
             frame: uint8, (H, W) grey or (H, W, 3) RGB.
 
         Returns:
-            float32, (1, 3, height_px, width_px).
+            float32, (1, 3, H, W), or (T, 3, h, w) where the image is inspected in T tiles.
         """
         image = frame[None, None] if frame.ndim == 2 else frame.permute(2, 0, 1)[None]
         roi = self.geometry.region_px
         if roi is not None:
             image = image[..., roi.top : roi.top + roi.height, roi.left : roi.left + roi.width]
-        size = (self.geometry.height_px, self.geometry.width_px)
+        size = self.geometry.image_px
         image = image.to(torch.float32)
         if tuple(image.shape[-2:]) != size:
             image = F.interpolate(image, size=size, mode="bilinear", antialias=True, align_corners=False)
-        return (image / 255.0 - self.mean) / self.deviation
+        image = (image / 255.0 - self.mean) / self.deviation
+        if self.geometry.tiling is None:
+            return image
+        height, width = self.geometry.network_px
+        return torch.cat([image[..., top : top + height, left : left + width] for top, left in self.places])

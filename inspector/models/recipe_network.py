@@ -13,6 +13,7 @@ from inspector.domain.errors import RecipeError
 from inspector.models.backbones import backbone_names, build_backbone, freeze
 from inspector.models.detector import Detector
 from inspector.models.registry import build_detector
+from inspector.models.tiled import Tiled
 from inspector.recipe.store import GOLDEN_FRAME, SCORES, Recipe
 
 _NETWORK = "network."
@@ -56,7 +57,9 @@ def load_network(recipe: Recipe) -> Detector:
             raise RecipeError(f"{recipe.folder}: this version knows no backbone {side.name!r}; calibrate again")
     geometry = recipe.manifest.geometry
     backbones = [build_backbone(side.name) for side in record.backbones]
-    network = build_detector(record, backbones, (geometry.height_px, geometry.width_px))
+    network = build_detector(record, backbones, geometry.network_px)
+    if geometry.tiling is not None:
+        network = Tiled(network, geometry)
     if geometry.ignored_px:
         network.ignored = torch.zeros(1, 1, geometry.height_px, geometry.width_px, dtype=torch.bool)
     try:

@@ -1,6 +1,8 @@
-"""Does a frame fit the recipe? Pure."""
+"""Does a frame fit the recipe, and where do its tiles lie? Pure."""
 
 from __future__ import annotations
+
+import math
 
 from inspector.domain.errors import PartError
 from inspector.domain.frame import Pixels
@@ -30,3 +32,28 @@ def check_frame(pixels: Pixels, geometry: Geometry) -> None:
     region = geometry.region_px
     if region is not None and (region.left + region.width > width or region.top + region.height > height):
         raise PartError(Cause.FRAME_GEOMETRY, f"the region of interest lies outside the frame of {width}x{height}")
+
+
+def tiles(geometry: Geometry) -> tuple[tuple[int, int], ...]:
+    """Top and left of each tile, row by row; one tile at 0, 0 where the image is inspected as a whole."""
+    if geometry.tiling is None:
+        return ((0, 0),)
+    overlap = geometry.tiling.overlap_px
+    tops = tile_starts(geometry.height_px, geometry.tiling.height_px, overlap)
+    lefts = tile_starts(geometry.width_px, geometry.tiling.width_px, overlap)
+    return tuple((top, left) for top in tops for left in lefts)
+
+
+def tile_starts(length: int, tile: int, overlap: int) -> tuple[int, ...]:
+    """Where tiles begin along a side: as few as cover it, evenly spread, neighbours sharing at least the overlap.
+
+    Args:
+        length: Of the side, in pixels.
+        tile: Length of a tile, at most `length`.
+        overlap: Pixels that neighbours share at least, less than `tile`.
+
+    >>> tile_starts(1024, 256, 32), tile_starts(256, 256, 32)
+    ((0, 192, 384, 576, 768), (0,))
+    """
+    count = 1 + math.ceil((length - tile) / (tile - overlap))
+    return tuple(round(index * (length - tile) / max(count - 1, 1)) for index in range(count))

@@ -43,21 +43,60 @@ class Region(Part):
     """Rows, in pixels."""
 
 
-class Geometry(Part):
-    """From the camera's frame to the network's input."""
+class Tiling(Part):
+    """An image that is inspected in overlapping tiles, all in one batch."""
 
     width_px: int = Field(ge=32, le=4096)
-    """Width of the network's input."""
+    """Width of a tile."""
     height_px: int = Field(ge=32, le=4096)
-    """Height of the network's input."""
+    """Height of a tile."""
+    overlap_px: int = Field(ge=0, le=4095)
+    """Rows and columns that neighbours share at least."""
+
+    @model_validator(mode="after")
+    def _advances(self) -> Tiling:
+        if self.overlap_px >= min(self.width_px, self.height_px):
+            raise ValueError(f"tiles of {self.width_px}x{self.height_px} px can't overlap by {self.overlap_px} px")
+        return self
+
+
+class Geometry(Part):
+    """From the camera's frame to the image that is inspected."""
+
+    width_px: int = Field(ge=32, le=4096)
+    """Width of the image; the network's input where there are no tiles."""
+    height_px: int = Field(ge=32, le=4096)
+    """Height of the image."""
+    tiling: Tiling | None = None
+    """The network's input is a tile of the image; absent where it is the whole image."""
     region_px: Region | None = None
     """Region of interest in the camera's frame; without it the whole frame."""
     frame_px: tuple[int, int] | None = None
     """Width and height that every frame must have; absent where the calibration's frames differed in size."""
     ignored_px: int = Field(default=0, ge=0)
-    """Pixels of the network's input that are not inspected; which ones, the weights' file says."""
+    """Pixels of the image that are not inspected; which ones, the weights' file says."""
     channels: Literal[1, 3] | None = None
     """Channels that every frame must have; absent where the calibration's frames differed."""
+
+    @model_validator(mode="after")
+    def _tiles_fit(self) -> Geometry:
+        tiling = self.tiling
+        if tiling is not None and (tiling.width_px > self.width_px or tiling.height_px > self.height_px):
+            raise ValueError(
+                f"tiles of {tiling.width_px}x{tiling.height_px} px are larger than the image of "
+                f"{self.width_px}x{self.height_px} px"
+            )
+        return self
+
+    @property
+    def image_px(self) -> tuple[int, int]:
+        """Height and width of the image that is inspected."""
+        return self.height_px, self.width_px
+
+    @property
+    def network_px(self) -> tuple[int, int]:
+        """Height and width of the network's input: the image, or a tile of it."""
+        return self.image_px if self.tiling is None else (self.tiling.height_px, self.tiling.width_px)
 
 
 class Normalisation(Part):

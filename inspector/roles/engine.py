@@ -12,6 +12,7 @@ from inspector.models.folding import fold_batch_norms
 from inspector.models.partition import partition
 from inspector.models.preprocess import Preprocess
 from inspector.models.recipe_network import load_network
+from inspector.recipe.geometry import tiles
 from inspector.recipe.store import Recipe
 
 
@@ -32,7 +33,8 @@ def create_engine(settings: Worker, recipe: Recipe) -> Engine:
     if not abs(score - golden.score) <= golden.tolerance * max(abs(golden.score), 1e-9):
         raise EngineError(
             f"golden frame: this engine's score is {score:.6g}, the recipe's {golden.score:.6g} "
-            f"(tolerance {golden.tolerance:.1%}); the engine does not compute the recipe's network"
+            f"(tolerance {golden.tolerance:.1%}); the engine does not compute the recipe's network; take another "
+            "worker.engine"
         )
     return engine
 
@@ -50,7 +52,8 @@ def _build(settings: Worker, recipe: Recipe) -> Engine:
         preprocess,
         body,
         head,
-        input_px=(manifest.geometry.height_px, manifest.geometry.width_px),
+        input_px=manifest.geometry.network_px,
+        tiles=len(tiles(manifest.geometry)),
         precision=settings.precision,
         threads=settings.threads,
         max_batch=settings.max_batch,

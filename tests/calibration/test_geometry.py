@@ -97,3 +97,48 @@ def test_a_defect_in_an_ignored_place_changes_no_score(
     assert score > 0
     assert scored.infer([hidden])[0].score == pytest.approx(score, rel=0.02)
     assert scored.infer([seen])[0].score > 1.2 * score
+
+
+@pytest.mark.parametrize("detector", ["mb-pfm", "patchcore"])
+@pytest.mark.parametrize("engine", ["pytorch", "openvino"])
+def test_a_part_is_inspected_in_tiles_as_it_was_calibrated(
+    quick_plan: QuickPlan, category: Path, record: Any, detector: str, engine: Any
+) -> None:
+    options: dict[str, Any] = {"target": None, "latents": None, "schedule": None} if detector == "patchcore" else {}
+    plan = quick_plan(detector=detector, tile_px=(48, 40), overlap_px=4, **options)
+    recipe = calibrate(plan, record)
+    tiling = recipe.manifest.geometry.tiling
+    assert tiling is not None
+    assert (tiling.height_px, tiling.width_px, tiling.overlap_px) == (48, 40, 4)
+    scored = create_engine(Worker(engine=engine, threads=1, max_batch=2, allow_random_weights=True), recipe)
+    good = recipe.golden_frame()
+    holed = good.copy()
+    holed[50:62, 2:14] = 5  # in a corner that only one tile sees
+    first, second = (found.score for found in scored.infer([good, holed]))
+    assert first == pytest.approx(recipe.manifest.golden.score, rel=1e-4)
+    assert second > 1.2 * first
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tile_px": (128, 64)}, "take a larger --size"),
+        ({"tile_px": (32, 32), "overlap_px": 32}, "can't overlap by 32 px"),
+        ({"tile_px": (16, 32)}, "size of a tile must lie between 32 and 4096"),
+        ({"tile_px": (32, 32), "overlap_px": 4, "position": "add"}, "learns what belongs at each place"),
+        (
+            {
+                "tile_px": (32, 32),
+                "overlap_px": 4,
+                "detector": "padim",
+                "target": None,
+                "latents": None,
+                "schedule": None,
+            },
+            "take --detector mb-pfm, pfm, b-pfm or patchcore",
+        ),
+    ],
+)
+def test_tiles_that_can_not_be_are_refused(quick_plan: QuickPlan, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        quick_plan(**changes).resolved()
