@@ -8,6 +8,7 @@ By default a few seconds of small frames. The figures of docs/benchmarks.md come
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import tempfile
@@ -33,6 +34,8 @@ from .stub_worker import checksum
 SECONDS = float(os.environ.get("INSPECTOR_SOAK_S", "4"))
 RATE = float(os.environ.get("INSPECTOR_SOAK_RATE", "25"))
 WIDTH_PX, HEIGHT_PX = map(int, os.environ.get("INSPECTOR_SOAK_SIZE", "640x480").split("x"))
+#: Short enough for the rate; the gain makes up for it, so that the pixels stay those of the pictures.
+EXPOSURE_US = min(5000.0, 0.9e6 / RATE)
 TRANSPORT = os.environ.get("INSPECTOR_SOAK_TRANSPORT", "shared_memory")
 #: Frames until memory is what it will be.
 SETTLING_SHARE = 0.25
@@ -128,7 +131,11 @@ def configure(random_recipe: Path, plant: Plant) -> Callable[[Path], InspectorCo
                     "kind": "genicam",
                     "producers": [plant.producer],
                     "serial": "SIM0001",
-                    "features": [{"name": "AcquisitionFrameRate", "value": RATE}],
+                    "features": [
+                        {"name": "AcquisitionFrameRate", "value": RATE},
+                        {"name": "ExposureTime", "value": EXPOSURE_US},
+                        {"name": "Gain", "value": 20 * math.log10(5000 / EXPOSURE_US)},
+                    ],
                     "free_running": True,
                     "buffers": 32,
                 },
