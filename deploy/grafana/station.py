@@ -186,6 +186,47 @@ def rows() -> Rows:
         ),
         lines(
             Text(
+                "Score drift",
+                "Evidence that the scores of passed parts have moved away from the calibration's, as a decimal "
+                "logarithm: 8 comes by chance once in 100 million good parts. Beyond it stands the alarm: recalibrate. "
+                "The test gets used to a change, so the curve may fall again; the median tells whether it is gone.",
+                units.NoUnit,
+            ),
+            Query('inspector_score_drift_evidence{station=~"$station"}', "evidence"),
+            limit=steps((None, "transparent"), (8, "red")),
+        ),
+        lines(
+            Text(
+                "Median score against the calibration's",
+                "Median score of the last 127 passed parts, divided by that of the calibration's parts. Above 1: "
+                "light, lens or parts change, and good parts will be rejected. Below 1: the picture may be dark or out "
+                "of focus, and defects may pass.",
+                units.PercentUnit,
+            ),
+            Query('inspector_score_median_ratio{station=~"$station"}', "median"),
+            Query('inspector_score_drift_alarm{station=~"$station"}', "alarm"),
+        ),
+        lines(
+            Text(
+                "Light",
+                "Mean brightness of a frame and share of its pixels that are white, measured once a second. Steps and "
+                "slow changes are lamps, dirt or daylight.",
+                units.PercentUnit,
+            ),
+            Query('inspector_frame_brightness_ratio{station=~"$station"}', "brightness"),
+            Query('inspector_frame_white_ratio{station=~"$station"}', "white pixels"),
+        ),
+        lines(
+            Text(
+                "Focus",
+                "Sharpness in the middle of a frame, as 'inspector snapshot' measures it. Compare it with the days "
+                "before: it falls when the lens moves or gets dirty.",
+                units.NoUnit,
+            ),
+            Query('inspector_frame_sharpness{station=~"$station"}', "sharpness"),
+        ),
+        lines(
+            Text(
                 "Fails and the recipe's promise",
                 "Share of fails among judged parts, beside the share of good parts that the calibration promised to "
                 "reject at most. The distance between them is true defects, or a recipe that no longer fits.",

@@ -16,6 +16,11 @@ _WHITE_SHARE = 0.02
 #: A picture whose brightest hundredth is darker than this uses less than a quarter of the camera's range.
 _DARK_LEVEL = 64
 
+#: Rows and columns of pixels, at least, that tell the light at a glance.
+_GRID = 64
+#: Side of the piece in the middle that tells the focus at a glance.
+_MIDDLE_PX = 256
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -64,6 +69,32 @@ def measure(pixels: Pixels) -> Quality:
         bright=float(np.percentile(grey, 99)),
         sharpness=float(laplacian.var()),
     )
+
+
+def glance(pixels: Pixels) -> dict[str, float]:
+    """Light and focus at a glance, for every picture of a running line: a tenth of a millisecond, whatever its size.
+
+    Args:
+        pixels: uint8, (H, W) grey or (H, W, 3) RGB.
+
+    Returns:
+        "brightness": mean of a grid of pixels, 0 to 1. "white": share of that grid at 255, 0 to 1. "sharpness":
+        variance of the Laplacian of the middle at full resolution, 0 and up; comparable between pictures of the same
+        scene only.
+
+    >>> glance(np.full((8, 8), 255, np.uint8))
+    {'brightness': 1.0, 'white': 1.0, 'sharpness': 0.0}
+    """
+    height_px, width_px = pixels.shape[:2]
+    rows, columns = (max(1, side // _GRID) for side in (height_px, width_px))
+    grid = pixels[::rows, ::columns]
+    top, left = (max(0, (side - _MIDDLE_PX) // 2) for side in (height_px, width_px))
+    middle = _grey(np.ascontiguousarray(pixels[top : top + _MIDDLE_PX, left : left + _MIDDLE_PX]))
+    return {
+        "brightness": float(grid.mean()) / 255,
+        "white": float((grid == 255).mean()),
+        "sharpness": float(cv2.Laplacian(middle, cv2.CV_32F).var()),
+    }
 
 
 def thumbnail(pixels: Pixels) -> Pixels:

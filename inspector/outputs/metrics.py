@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from wsgiref.simple_server import WSGIServer
 
@@ -112,6 +113,17 @@ class LineMetrics:
             buckets=_SCORE_BOUNDS,
             registry=registry,
         )
+        self.drift_evidence = gauge(
+            "inspector_score_drift_evidence",
+            "Decimal logarithm of the evidence that scores of passed parts have moved; alarm at the budget.",
+        )
+        self.drift_alarm = gauge("inspector_score_drift_alarm", "1 once that evidence has reached its budget.")
+        self.median_ratio = gauge(
+            "inspector_score_median_ratio", "Median score of the last passed parts over that of the calibration's."
+        )
+        self.brightness = gauge("inspector_frame_brightness_ratio", "Mean brightness of a frame; 1 is white.")
+        self.white = gauge("inspector_frame_white_ratio", "Share of a frame's pixels that are white.")
+        self.sharpness = gauge("inspector_frame_sharpness", "Variance of the Laplacian in the middle of a frame.")
         self.open_parts = gauge("inspector_open_parts", "Parts without a verdict yet.")
         self.imbalance = gauge(
             "inspector_ledger_imbalance_parts", "triggered - (pass + fail + not inspected + pending); always 0."
@@ -133,6 +145,8 @@ class LineMetrics:
             gauge(name, text).labels(station).set(value)
         gauge("inspector_recipe_info", "The recipe in use.", *recipe).labels(station, *recipe.values()).set(1)
         gauge("inspector_build_info", "The program.", "version").labels(station, version).set(1)
+        for look in (self.brightness, self.white, self.sharpness, self.median_ratio):
+            look.labels(station).set(math.nan)  # nothing was seen yet
         for decision, causes in _CAUSES.items():
             for cause in causes:
                 self.parts.labels(station, decision.value, cause.value)

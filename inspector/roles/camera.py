@@ -11,7 +11,8 @@ import zmq
 
 from inspector.cameras.base import Camera, SourceEnded
 from inspector.cameras.factory import create_camera
-from inspector.domain.frame import Capture, PixelFormat
+from inspector.cameras.picture_quality import glance
+from inspector.domain.frame import Capture, PixelFormat, Pixels
 from inspector.domain.ledger import trigger_key
 from inspector.domain.verdict import Cause
 from inspector.roles.job import Job, run_child
@@ -23,6 +24,8 @@ from inspector.wire.transport import FrameSender, open_sender
 #: Longest wait for a trigger; within it the lifeline is read and the heartbeat sent.
 _TURN_S = 0.05
 _HEARTBEAT_NS = 250_000_000
+#: A frame's light and focus are measured so often.
+_LOOK_NS = 1_000_000_000
 
 
 class CameraRole:
@@ -57,6 +60,8 @@ class CameraRole:
         self._progress = 0
         self._reported_ns = 0
         self._ended = False
+        self._look: dict[str, float] = {}
+        self._looked_ns: int | None = None
 
     def run(self) -> None:
         """Works until the lifeline says stop."""
@@ -125,6 +130,14 @@ class CameraRole:
         refusal = self._sender.send(worker, header, capture.pixels)
         if refusal is not None:
             self._gate.send(Refused(trigger, refusal))
+        self._look_at(capture.pixels)
+
+    def _look_at(self, pixels: Pixels) -> None:
+        """Light and focus for the gate's metrics; after the frame has left, so that no part waits for it."""
+        now_ns = self._clock_ns()
+        if self._looked_ns is None or now_ns - self._looked_ns >= _LOOK_NS:
+            self._looked_ns = now_ns
+            self._look = glance(pixels)
 
     def _announce(self, trigger: int, capture: Capture, refusal: Cause | None, worker: int = 0) -> None:
         self._gate.send(Trigger(trigger, capture.triggered_ns, worker, refusal, capture.source))
@@ -143,7 +156,7 @@ class CameraRole:
                 progress=self._progress,
                 triggers=self._sequence,
                 queue_frames=self._sender.waiting,
-                details=self._sender.counts(),
+                details=self._sender.counts() | self._look,
             )
         )
 

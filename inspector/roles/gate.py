@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import zmq
 
 from inspector.config.schema import InspectorConfig
+from inspector.domain.drift import DriftMonitor
 from inspector.domain.errors import FatalError
 from inspector.domain.ledger import Ledger, OpenPart, Tally
 from inspector.domain.restarts import LossRetry, RestartBudget
@@ -100,6 +101,7 @@ class Gate:
         self._recipe_hash = bytes.fromhex(recipe.content_hash)
         self._threshold = Threshold(**recipe.manifest.threshold.model_dump())
         self._scores = recipe.calibration_scores().tolist()
+        self._drift = DriftMonitor(self._scores, self._threshold.value)
         self._folder = folder
         self._ring = ring
         self._inbox = inbox
@@ -316,6 +318,19 @@ class Gate:
         )
         if verdict is not None:
             self._settle([verdict])
+            if verdict.decision is Decision.PASS:
+                self._watch_drift(result.score)
+
+    def _watch_drift(self, score: float) -> None:
+        """After the verdict, which it never changes."""
+        known = self._drift.alarm
+        self._drift.passed(score)
+        if self._drift.alarm and not known:
+            log.warning(
+                "scores of passed parts have moved away from the calibration's: their median is now %.3g times the "
+                "calibration's. Look at light, lens and parts; then calibrate again",
+                self._drift.median_ratio,
+            )
 
     def _keep(self, result: Result) -> None:
         """Until its trigger is announced: the camera process has a connection of its own, and a fast worker's result
@@ -357,6 +372,13 @@ class Gate:
             for carrier in ("slot", "message"):
                 metrics.total(metrics.carried, message.details.get(f"frames_by_{carrier}", 0), carrier)
             metrics.total(metrics.expired_leases, message.details.get("expired_leases", 0))
+            for gauge, name in (
+                (metrics.brightness, "brightness"),
+                (metrics.white, "white"),
+                (metrics.sharpness, "sharpness"),
+            ):
+                if name in message.details:
+                    gauge.labels(self._config.station).set(message.details[name])
             if message.state == "ended":
                 self._ended = True
 
@@ -370,6 +392,9 @@ class Gate:
         settled = tally.passed + tally.failed + tally.not_inspected
         metrics.imbalance.labels(station).set(tally.triggered - settled - tally.pending)
         metrics.heartbeat.labels(station).set(time.time())
+        metrics.drift_evidence.labels(station).set(self._drift.evidence_log10)
+        metrics.drift_alarm.labels(station).set(int(self._drift.alarm))
+        metrics.median_ratio.labels(station).set(self._drift.median_ratio)
         metrics.queue_capacity.labels(station).set(self._config.line.queue_frames)
         metrics.slots_capacity.labels(station).set(self._ring.slots if self._ring is not None else 0)
         metrics.total(metrics.stray_results, self._ledger.stray_results)

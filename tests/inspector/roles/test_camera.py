@@ -185,3 +185,12 @@ def test_the_camera_is_closed_whatever_happens(bench: Bench) -> None:
     with pytest.raises(RuntimeError):
         bench.role.run()
     assert bench.camera.calls[-1] == "close"
+
+
+@pytest.mark.parametrize("bench", [[picture("a"), picture("b")]], indirect=True)
+def test_light_and_focus_are_told_with_the_state(bench: Bench) -> None:
+    bench.camera.captures[1].pixels[:] = 255  # type: ignore[index]  # not looked at again so soon
+    bench.role.run()
+    assert "brightness" not in bench.gate.of(State)[0].details
+    told = bench.gate.of(State)[-1].details
+    assert told == {"malformed": 0, "brightness": 0.0, "white": 0.0, "sharpness": 0.0}

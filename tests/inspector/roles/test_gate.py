@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from inspector.config.cameras import SyntheticCamera
 from inspector.config.schema import InspectorConfig, Line, Supervision
+from inspector.domain.drift import DriftMonitor
 from inspector.domain.errors import FatalError
 from inspector.domain.ledger import trigger_key
 from inspector.domain.threshold import Threshold
@@ -334,3 +335,42 @@ def test_what_carries_the_frames_is_shown_over_restarts_of_the_camera_process(li
     assert line.metric("inspector_expired_leases_total{").endswith(" 2.0")
     assert line.metric("inspector_ring_slots{").endswith(" 1.0")
     assert line.metric("inspector_ring_capacity_slots{").endswith(" 0.0")
+
+
+def test_scores_of_passed_parts_that_moved_are_told_and_change_no_verdict(
+    line: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Calibration scores 0.9, 1 and 1.1 times the threshold: the first is the reference of what passes.
+    value = line.threshold.value
+    assert line.metric("inspector_score_median_ratio").endswith(" NaN")
+    for part in range(400):
+        given = line.turn(line.trigger(2 * part), line.result(2 * part, 5 * value))
+        given += line.turn(line.trigger(2 * part + 1), line.result(2 * part + 1, 0.95 * value))
+        assert [verdict.decision for verdict in given] == [Decision.FAIL, Decision.PASS]
+    line.gate._housekeep(line.now_ns)
+    assert "moved away" not in caplog.text, "one reference part proves nothing yet"
+    assert line.metric("inspector_score_median_ratio") == 'inspector_score_median_ratio{station="s"} ' + repr(
+        0.95 * value / (0.9 * value)
+    )
+    line.gate._drift = DriftMonitor([0.5 * value + 0.001 * n * value for n in range(100)], value)
+    for part in range(800, 1000):
+        line.turn(line.trigger(part), line.result(part, 0.95 * value))
+    line.gate._housekeep(line.now_ns)
+    assert caplog.text.count("moved away") == 1
+    assert line.metric("inspector_score_drift_alarm").endswith(" 1.0")
+    assert float(line.metric("inspector_score_drift_evidence").split()[-1]) > 8
+
+
+def test_rejects_alone_are_no_drift(line: Bench) -> None:
+    for part in range(300):
+        line.turn(line.trigger(part), line.result(part, 5 * line.threshold.value))
+    line.gate._housekeep(line.now_ns)
+    assert line.metric("inspector_score_drift_evidence").endswith(" 0.0")
+    assert line.metric("inspector_score_drift_alarm").endswith(" 0.0")
+
+
+def test_light_and_focus_of_the_camera_process_are_shown(line: Bench) -> None:
+    line.turn(State("camera", 1, "running", details={"brightness": 0.4, "white": 0.01, "sharpness": 250.5}))
+    assert line.metric("inspector_frame_brightness_ratio").endswith(" 0.4")
+    assert line.metric("inspector_frame_white_ratio").endswith(" 0.01")
+    assert line.metric("inspector_frame_sharpness").endswith(" 250.5")
