@@ -1,8 +1,8 @@
 """Who may touch which slot of the frame ring. Pure: words in, words out; no memory is mapped here.
 
 A slot has four words of 64 bits, each written by one side only, so that no lock is needed that a killed process
-could hold. All zero is a ring that nobody has used. The table outlives the processes: a new camera process reads
-from it which slots the worker still holds.
+could hold. A message names a slot only after all of it was written. All zero is a ring that nobody has used. The
+table outlives the processes: a new camera process reads from it which slots the worker still holds.
 
 ========== ========= ===============================================================================
 word       writer    meaning

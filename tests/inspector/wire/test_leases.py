@@ -174,6 +174,46 @@ def test_slot_that_was_half_written_when_the_camera_process_died_is_free_for_the
     assert successor.commit(0, 1, 0) == 4
 
 
+class Killed(Exception):  # noqa: N818  an event
+    pass
+
+
+class MortalWords(list[int]):
+    """Words of a process that is killed before a certain write."""
+
+    writes_left = 0
+
+    def __setitem__(self, slot: int, word: int) -> None:  # type: ignore[override]
+        if MortalWords.writes_left == 0:
+            raise Killed
+        MortalWords.writes_left -= 1
+        super().__setitem__(slot, word)
+
+
+@pytest.mark.parametrize("writes", range(5))
+def test_camera_process_killed_between_any_two_writes_leaves_a_slot_that_is_free_or_leased(writes: int) -> None:
+    words = LeaseTable(*(MortalWords([0]) for _ in range(4)))
+    MortalWords.writes_left = 100
+    former = SlotLeases(words, LEASE_NS)
+    former.begin(0)
+    assert words.release(0, former.commit(0, 1, 0))
+    MortalWords.writes_left = writes
+    sent = None
+    try:
+        former.begin(10)
+        sent = former.commit(0, 2, 10)
+    except Killed:
+        assert writes < 4
+    MortalWords.writes_left = 100
+    successor = SlotLeases(words, LEASE_NS)
+    assert successor.in_use == (sent is not None)
+    assert (successor.begin(11) is None) == (sent is not None)
+    if sent is not None:
+        assert words.intact(0, sent)
+    else:
+        assert not any(words.intact(0, generation) for generation in (2, 4))
+
+
 @pytest.mark.parametrize("slot", [-1, 2, 1 << 40])
 def test_slot_that_does_not_exist_holds_nothing(slot: int) -> None:
     assert not table(2).intact(slot, 0)
