@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 
 from inspector.domain.errors import FatalError
 from inspector.domain.frame import PixelFormat, Pixels
+from inspector.domain.verdict import Cause
+from inspector.wire.frames import ReceivedFrame, ZeromqReceiver, ZeromqSender
 from inspector.wire.messages import FrameHeader
 from inspector.wire.ring import RingHandle, close_ring, create_ring
 from inspector.wire.transport import FrameReceiver, FrameSender, open_receiver, open_sender
@@ -36,7 +38,9 @@ Reading = Literal["every_byte", "nothing"]
 #: memory that the transport gives it. "ready": frames lie in the sender's memory and are handed over from there.
 Source = Literal["driver", "ready"]
 
-CARRIERS = ("message", "slot")
+#: "copies": ZeroMQ as it is without further care, the pixels copied into the message and out of it. "message": the
+#: transport `zeromq`, which hands its memory to ZeroMQ. "slot": the transport `shared_memory`.
+CARRIERS = ("copies", "message", "slot")
 _QUEUE_FRAMES = 8
 _SLOTS = _QUEUE_FRAMES + 2
 #: More than the processor's caches hold, of the frame sizes that matter.
@@ -51,7 +55,7 @@ class CarrierFigures:
     """What one carrier did.
 
     Attributes:
-        carrier: "message" (ZeroMQ) or "slot" (shared memory).
+        carrier: One of `CARRIERS`.
         frames_per_s: Frames that arrived and were read, as fast as they go: median of the rounds.
         rounds_frames_per_s: The same, round by round.
         cpu_ms: Processor time of both processes for one frame, median of the rounds.
@@ -82,10 +86,11 @@ class TransportFigures:
         source: As `Source`.
         reading: As `Reading`.
         paced_per_s: Frames a second while latencies were measured.
-        message: Over ZeroMQ.
+        copies: Over ZeroMQ, with copies.
+        message: Over ZeroMQ, as the daemon does it.
         slot: Through shared memory.
-        ratio: Frames a second of slot over message: median of the rounds' ratios.
-        rounds_ratio: The same, round by round.
+        ratio_to_copies: Frames a second of slot over copies: median of the rounds' ratios.
+        ratio_to_message: Frames a second of slot over message, likewise.
         cpus: Processors that this process may use.
     """
 
@@ -95,10 +100,11 @@ class TransportFigures:
     source: Source
     reading: Reading
     paced_per_s: float
+    copies: CarrierFigures
     message: CarrierFigures
     slot: CarrierFigures
-    ratio: float
-    rounds_ratio: list[float]
+    ratio_to_copies: float
+    ratio_to_message: float
     cpus: int
 
 
@@ -107,6 +113,7 @@ class _Orders:
     """What a side is told."""
 
     side: str
+    carrier: str
     endpoint: str
     ring: dict[str, int] | None
     width_px: int
@@ -137,14 +144,14 @@ def measure_transports(
     rounds: int = 3,
     paced_per_s: float = 60.0,
 ) -> TransportFigures:
-    """Measures both transports, one after the other, round by round.
+    """Measures the transports, one after the other, round by round.
 
     Args:
         width_px: Columns of the frames.
         height_px: Rows of the frames, Mono8.
         source: Where the sender has its frames.
         reading: What the receiver does with them.
-        seconds: Length of a measurement; a round has four.
+        seconds: Length of a measurement; a round has two for each of `CARRIERS`.
         rounds: Number of rounds.
         paced_per_s: Frames a second while latencies are measured.
 
@@ -161,6 +168,7 @@ def measure_transports(
                         _run(
                             _Orders(
                                 side="",
+                                carrier=carrier,
                                 endpoint=f"ipc://{folder}/frames.sock",
                                 ring=None if ring is None else asdict(ring),
                                 width_px=width_px,
@@ -175,9 +183,7 @@ def measure_transports(
             finally:
                 if ring is not None:
                     close_ring(ring)
-    message, slot = (_figures(carrier, results[carrier]) for carrier in CARRIERS)
-    pairs = zip(slot.rounds_frames_per_s, message.rounds_frames_per_s, strict=True)
-    ratios = [round(one / other, 3) for one, other in pairs]
+    copies, message, slot = (_figures(carrier, results[carrier]) for carrier in CARRIERS)
     return TransportFigures(
         width_px=width_px,
         height_px=height_px,
@@ -185,10 +191,11 @@ def measure_transports(
         source=source,
         reading=reading,
         paced_per_s=paced_per_s,
+        copies=copies,
         message=message,
         slot=slot,
-        ratio=statistics.median(ratios),
-        rounds_ratio=ratios,
+        ratio_to_copies=_ratio(slot, copies),
+        ratio_to_message=_ratio(slot, message),
         cpus=len(os.sched_getaffinity(0)),
     )
 
@@ -206,6 +213,11 @@ def _figures(carrier: str, results: Sequence[dict[str, Any]]) -> CarrierFigures:
         frames=sum(result["frames"] for result in results),
         checked=sum(result["checked"] for result in results),
     )
+
+
+def _ratio(one: CarrierFigures, other: CarrierFigures) -> float:
+    rounds = zip(one.rounds_frames_per_s, other.rounds_frames_per_s, strict=True)
+    return round(statistics.median(rate / former for rate, former in rounds), 3)
 
 
 def _run(orders: _Orders) -> dict[str, Any]:
@@ -228,7 +240,7 @@ def _run(orders: _Orders) -> dict[str, Any]:
         finally:
             for process in (receiver, sender):
                 process.kill()
-    return _joined("message" if orders.ring is None else "slot", sent, got)
+    return _joined("slot" if orders.carrier == "slot" else "message", sent, got)
 
 
 def _joined(carrier: str, sent: dict[str, Any] | None, got: dict[str, Any] | None) -> dict[str, Any]:
@@ -360,18 +372,44 @@ def _read(pixels: Pixels) -> int:
     return int(np.bitwise_xor.reduce(words))
 
 
+class _CopyingSender(ZeromqSender):
+    """ZeroMQ's default: `send` returns when it has a copy."""
+
+    def _deliver(self, worker: int, *parts: bytes | memoryview) -> Cause | None:
+        return super()._deliver(worker, *(bytes(part) for part in parts))
+
+
+class _CopyingReceiver(ZeromqReceiver):
+    """ZeroMQ's default: `recv` gives bytes."""
+
+    def _unpack(self, parts: list[memoryview]) -> ReceivedFrame:
+        return super()._unpack([memoryview(bytes(part)) for part in parts])
+
+
 def _work(orders: _Orders) -> dict[str, Any]:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     end: FrameSender | FrameReceiver
     try:
         if orders.side == "sender":
-            end = sender = open_sender(context, orders.endpoint, orders.open_ring(), lease_ns=round(_PATIENCE_S * 1e9))
+            end = sender = _sender(context, orders)
             return _Sender(orders, sender).run()
-        end = receiver = open_receiver(context, orders.endpoint, 1, orders.open_ring())
+        end = receiver = _receiver(context, orders)
         return _Receiver(orders, receiver).run(sys.stdin)
     finally:
         end.close()
         context.term()
+
+
+def _sender(context: zmq.Context[zmq.Socket[bytes]], orders: _Orders) -> FrameSender:
+    if orders.carrier == "copies":
+        return _CopyingSender(context, orders.endpoint)
+    return open_sender(context, orders.endpoint, orders.open_ring(), lease_ns=round(_PATIENCE_S * 1e9))
+
+
+def _receiver(context: zmq.Context[zmq.Socket[bytes]], orders: _Orders) -> FrameReceiver:
+    if orders.carrier == "copies":
+        return _CopyingReceiver(context, orders.endpoint, 1)
+    return open_receiver(context, orders.endpoint, 1, orders.open_ring())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

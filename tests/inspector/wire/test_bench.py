@@ -17,18 +17,19 @@ from .conftest import header
 
 @pytest.mark.process
 @pytest.mark.parametrize("source", ["driver", "ready"])
-def test_both_transports_are_measured_in_real_processes(source: Any, capfd: pytest.CaptureFixture[str]) -> None:
+def test_all_transports_are_measured_in_real_processes(source: Any, capfd: pytest.CaptureFixture[str]) -> None:
     figures = bench.measure_transports(320, 240, source=source, seconds=0.2, rounds=2)
     assert (figures.frame_bytes, figures.source) == (76_800, source)
-    for carrier in (figures.message, figures.slot):
+    for carrier in (figures.copies, figures.message, figures.slot):
         assert len(carrier.rounds_frames_per_s) == 2
         assert all(rate > 0 for rate in carrier.rounds_frames_per_s)
         assert carrier.frames > 0
         assert carrier.checked > 0
         assert carrier.cpu_ms > 0
         assert 0 < carrier.latency_p50_ms <= carrier.latency_p99_ms
-    rounds = zip(figures.slot.rounds_frames_per_s, figures.message.rounds_frames_per_s, strict=True)
-    assert figures.rounds_ratio == [pytest.approx(one / other, abs=0.001) for one, other in rounds]
+    for ratio, other in ((figures.ratio_to_copies, figures.copies), (figures.ratio_to_message, figures.message)):
+        rounds = zip(figures.slot.rounds_frames_per_s, other.rounds_frames_per_s, strict=True)
+        assert ratio == pytest.approx(sum(one / another for one, another in rounds) / 2, abs=0.001)
     assert capfd.readouterr().err == ""
 
 
@@ -79,7 +80,7 @@ class Overwritten(ReceivedFrame):
 
 @pytest.mark.parametrize("fault", ["none", "one byte", "no pixels", "overwritten"])
 def test_changed_frame_is_found_out(fault: str) -> None:
-    orders = bench._Orders("receiver", "", None, 8, 4, "ready", "every_byte", 1.0, 1.0)
+    orders = bench._Orders("receiver", "message", "", None, 8, 4, "ready", "every_byte", 1.0, 1.0)
     pixels = orders.pool()[0].copy()
     pixels[3, 7] ^= fault == "one byte"
     made = Overwritten if fault == "overwritten" else ReceivedFrame
@@ -91,7 +92,7 @@ def test_changed_frame_is_found_out(fault: str) -> None:
 
 
 def test_frames_are_the_same_in_both_processes_and_differ_from_each_other() -> None:
-    orders = bench._Orders("sender", "", None, 8, 4, "ready", "nothing", 1.0, 1.0)
+    orders = bench._Orders("sender", "message", "", None, 8, 4, "ready", "nothing", 1.0, 1.0)
     one, other = orders.pool(), orders.pool()
     assert np.array_equal(one, other)
     assert len({pixels.tobytes() for pixels in one}) == len(one) > 2
