@@ -14,39 +14,19 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import IO, Any, Literal
+from typing import Any
 
 import numpy as np
-import zmq
-from numpy.typing import NDArray
 
 from inspector.domain.errors import FatalError
-from inspector.domain.frame import PixelFormat, Pixels
-from inspector.domain.verdict import Cause
-from inspector.wire.frames import ReceivedFrame, ZeromqReceiver, ZeromqSender
-from inspector.wire.messages import FrameHeader
-from inspector.wire.ring import RingHandle, close_ring, create_ring
-from inspector.wire.transport import FrameReceiver, FrameSender, open_receiver, open_sender
-
-#: "every_byte": the receiver reads each byte once, where it lies. "nothing": the frame is handed to a no-op.
-Reading = Literal["every_byte", "nothing"]
-#: "driver": the sender copies each frame out of a buffer that is not its own, as a camera's adapter must, into the
-#: memory that the transport gives it. "ready": frames lie in the sender's memory and are handed over from there.
-Source = Literal["driver", "ready"]
+from inspector.wire.bench_sides import SLOTS, Orders, Reading, Source
+from inspector.wire.ring import close_ring, create_ring
 
 #: "copies": ZeroMQ as it is without further care, the pixels copied into the message and out of it. "message": the
 #: transport `zeromq`, which hands its memory to ZeroMQ. "slot": the transport `shared_memory`.
 CARRIERS = ("copies", "message", "slot")
-_QUEUE_FRAMES = 8
-_SLOTS = _QUEUE_FRAMES + 2
-#: More than the processor's caches hold, of the frame sizes that matter.
-_POOL_BYTES = 64 << 20
-_WARM_UP_FRAMES = 4 * _SLOTS
-_CHECK_EVERY = 16
 _PATIENCE_S = 60.0
 
 
@@ -62,7 +42,7 @@ class CarrierFigures:
         latency_p50_ms: From before the sending to after the reading, at `TransportFigures.paced_per_s`.
         latency_p99_ms: The same for 99 of 100 frames.
         frames: Frames that were measured.
-        checked: Frames whose checksum was compared.
+        checked: Frames whose contents were compared, those before and after the measurement of the rate included.
     """
 
     carrier: str
@@ -108,32 +88,6 @@ class TransportFigures:
     cpus: int
 
 
-@dataclass(frozen=True)
-class _Orders:
-    """What a side is told."""
-
-    side: str
-    carrier: str
-    endpoint: str
-    ring: dict[str, int] | None
-    width_px: int
-    height_px: int
-    source: Source
-    reading: Reading
-    seconds: float
-    paced_per_s: float
-
-    def open_ring(self) -> RingHandle | None:
-        return None if self.ring is None else RingHandle(**self.ring)
-
-    def pool(self) -> list[Pixels]:
-        """The frames, the same in both processes."""
-        size = self.height_px, self.width_px
-        count = max(3, _POOL_BYTES // (self.width_px * self.height_px))
-        generator = np.random.default_rng(1)
-        return [generator.integers(0, 256, size, np.uint8) for _ in range(min(count, 64))]
-
-
 def measure_transports(
     width_px: int = 2448,
     height_px: int = 2048,
@@ -161,12 +115,12 @@ def measure_transports(
     results: dict[str, list[dict[str, Any]]] = {carrier: [] for carrier in CARRIERS}
     for _ in range(rounds):
         for carrier in CARRIERS:
-            ring = create_ring(_SLOTS, width_px * height_px, allocate=True) if carrier == "slot" else None
+            ring = create_ring(SLOTS, width_px * height_px, allocate=True) if carrier == "slot" else None
             try:
                 with tempfile.TemporaryDirectory() as folder:
                     results[carrier].append(
                         _run(
-                            _Orders(
+                            Orders(
                                 side="",
                                 carrier=carrier,
                                 endpoint=f"ipc://{folder}/frames.sock",
@@ -220,13 +174,13 @@ def _ratio(one: CarrierFigures, other: CarrierFigures) -> float:
     return round(statistics.median(rate / former for rate, former in rounds), 3)
 
 
-def _run(orders: _Orders) -> dict[str, Any]:
+def _run(orders: Orders) -> dict[str, Any]:
     """One measurement with one carrier: its two processes, and what they say together."""
     pass_fds = () if orders.ring is None else (orders.ring["fd"],)
 
     def start(side: str) -> subprocess.Popen[str]:
         words = json.dumps({**asdict(orders), "side": side})
-        command = [sys.executable, "-m", "inspector.wire.bench", "--orders", words]
+        command = [sys.executable, "-m", "inspector.wire.bench_sides", words]
         return subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, pass_fds=pass_fds, start_new_session=True
         )
@@ -257,161 +211,6 @@ def _joined(carrier: str, sent: dict[str, Any] | None, got: dict[str, Any] | Non
     return {**got, "cpu_s": got["cpu_s"] + sent["cpu_s"], "frames": sent["frames"]}
 
 
-class _Sender:
-    """The sending process: frames to warm up, then as many as go, then some at a pace."""
-
-    def __init__(self, orders: _Orders, sender: FrameSender) -> None:
-        self._orders = orders
-        self._sender = sender
-        self._pool = orders.pool()
-        self._sent = 0
-
-    def run(self) -> dict[str, Any]:
-        while self._sent < _WARM_UP_FRAMES:
-            self._send(0)
-        self._settle()
-        cpu_s, before = time.process_time(), self._sent
-        until_ns = time.monotonic_ns() + round(self._orders.seconds * 1e9)
-        while time.monotonic_ns() < until_ns:
-            self._send(1)
-        self._settle()
-        cpu_s, frames = time.process_time() - cpu_s, self._sent - before
-        for number in range(round(self._orders.seconds * self._orders.paced_per_s)):
-            time.sleep(max(0.0, until_ns / 1e9 + number / self._orders.paced_per_s - time.monotonic()))
-            self._send(2)
-        self._settle()
-        return {"sent": self._sent, "frames": frames, "cpu_s": cpu_s, "counts": self._sender.counts()}
-
-    def _send(self, phase: int) -> None:
-        worker = self._sender.choose()
-        while not isinstance(worker, int):
-            self._sender.socket.poll(100)
-            self._sender.take_credits()
-            worker = self._sender.choose()
-        pixels = self._pool[self._sent % len(self._pool)]
-        started_ns = time.monotonic_ns()
-        if self._orders.source == "driver":
-            memory = self._sender.allocate(pixels.shape)
-            np.copyto(memory, pixels)
-            pixels = memory
-        height_px, width_px = pixels.shape
-        header = FrameHeader(self._sent, phase, 0, started_ns, 0, PixelFormat.MONO8, width_px, height_px)
-        if self._sender.send(worker, header, pixels) is not None:
-            raise FatalError("a frame could not be sent")
-        self._sent += 1
-        self._sender.take_credits()
-
-    def _settle(self) -> None:
-        """Until every frame was taken up."""
-        while self._sender.waiting:
-            self._sender.socket.poll(100)
-            self._sender.take_credits()
-
-
-class _Receiver:
-    """The receiving process: reads, checks a sample, takes times."""
-
-    def __init__(self, orders: _Orders, receiver: FrameReceiver) -> None:
-        self._orders = orders
-        self._receiver = receiver
-        self._checksums = [zlib.crc32(pixels.data.cast("B")) for pixels in orders.pool()]
-        self._received = self._wrong = self._checked = 0
-        self._latencies_ns: list[int] = []
-        self._measured_ns = [0, 0]
-        self._cpu_s = [0.0, 0.0]
-
-    def run(self, commands: IO[str]) -> dict[str, Any]:
-        poller = zmq.Poller()
-        poller.register(self._receiver.socket, zmq.POLLIN)
-        poller.register(commands.fileno(), zmq.POLLIN)
-        self._receiver.grant(_QUEUE_FRAMES)
-        ends = False
-        while not ends:
-            ends = commands.fileno() in dict(poller.poll(1000))
-            while self._take():
-                pass
-        return {
-            "received": self._received,
-            "wrong": self._wrong,
-            "checked": self._checked,
-            "seconds": (self._measured_ns[1] - self._measured_ns[0]) / 1e9,
-            "latencies_ns": self._latencies_ns,
-            "cpu_s": self._cpu_s[1] - self._cpu_s[0],
-        }
-
-    def _take(self) -> bool:
-        frame = self._receiver.receive()
-        if frame is None:
-            return False
-        phase = frame.header.triggered_ns
-        if phase == 1 and not self._measured_ns[0]:
-            self._measured_ns[0] = frame.header.sent_ns
-            self._cpu_s[0] = time.process_time()
-        if frame.pixels is not None:
-            if self._orders.reading == "every_byte":
-                _read(frame.pixels)
-            # Checksums cost much time: none is taken while the rate is measured, but of frames before and after.
-            if phase == 2:
-                self._latencies_ns.append(time.monotonic_ns() - frame.header.sent_ns)
-            number = frame.header.trigger
-            if phase != 1 or number % _CHECK_EVERY == 0:
-                self._checked += 1
-                self._wrong += zlib.crc32(frame.pixels.data.cast("B")) != self._checksums[number % len(self._checksums)]
-        self._wrong += frame.pixels is None or not frame.release()
-        self._received += 1
-        if phase == 1:
-            self._measured_ns[1] = time.monotonic_ns()
-            self._cpu_s[1] = time.process_time()
-        return True
-
-
-def _read(pixels: Pixels) -> int:
-    """Reads every byte once, as fast as memory gives them."""
-    flat = pixels.reshape(-1)
-    words: NDArray[np.uint64] = flat[: len(flat) // 8 * 8].view(np.uint64)
-    return int(np.bitwise_xor.reduce(words))
-
-
-class _CopyingSender(ZeromqSender):
-    """ZeroMQ's default: `send` returns when it has a copy."""
-
-    def _deliver(self, worker: int, *parts: bytes | memoryview) -> Cause | None:
-        return super()._deliver(worker, *(bytes(part) for part in parts))
-
-
-class _CopyingReceiver(ZeromqReceiver):
-    """ZeroMQ's default: `recv` gives bytes."""
-
-    def _unpack(self, parts: list[memoryview]) -> ReceivedFrame:
-        return super()._unpack([memoryview(bytes(part)) for part in parts])
-
-
-def _work(orders: _Orders) -> dict[str, Any]:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    end: FrameSender | FrameReceiver
-    try:
-        if orders.side == "sender":
-            end = sender = _sender(context, orders)
-            return _Sender(orders, sender).run()
-        end = receiver = _receiver(context, orders)
-        return _Receiver(orders, receiver).run(sys.stdin)
-    finally:
-        end.close()
-        context.term()
-
-
-def _sender(context: zmq.Context[zmq.Socket[bytes]], orders: _Orders) -> FrameSender:
-    if orders.carrier == "copies":
-        return _CopyingSender(context, orders.endpoint)
-    return open_sender(context, orders.endpoint, orders.open_ring(), lease_ns=round(_PATIENCE_S * 1e9))
-
-
-def _receiver(context: zmq.Context[zmq.Socket[bytes]], orders: _Orders) -> FrameReceiver:
-    if orders.carrier == "copies":
-        return _CopyingReceiver(context, orders.endpoint, 1)
-    return open_receiver(context, orders.endpoint, 1, orders.open_ring())
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the figures of one frame size as JSON."""
     parser = argparse.ArgumentParser(prog="python -m inspector.wire.bench", description=__doc__)
@@ -420,11 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--reading", choices=("every_byte", "nothing"), default="every_byte")
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--orders", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
-    if given.orders is not None:
-        print(json.dumps(_work(_Orders(**json.loads(given.orders)))))
-        return
     width_px, height_px = map(int, given.size.split("x"))
     figures = measure_transports(
         width_px,

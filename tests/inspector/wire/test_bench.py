@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
 import pytest
 
 from inspector.domain.errors import FatalError
 from inspector.wire import bench
-from inspector.wire.frames import ReceivedFrame
-
-from .conftest import header
 
 
 @pytest.mark.process
@@ -63,36 +59,3 @@ def test_frames_that_went_another_way_end_the_measurement() -> None:
 def test_process_that_died_ends_the_measurement() -> None:
     with pytest.raises(FatalError, match="failed"):
         bench._joined("slot", SENT, None)
-
-
-class Receiver:
-    def __init__(self, *frames: ReceivedFrame) -> None:
-        self.frames = list(frames)
-
-    def receive(self) -> ReceivedFrame | None:
-        return self.frames.pop(0) if self.frames else None
-
-
-class Overwritten(ReceivedFrame):
-    def release(self) -> bool:
-        return False
-
-
-@pytest.mark.parametrize("fault", ["none", "one byte", "no pixels", "overwritten"])
-def test_changed_frame_is_found_out(fault: str) -> None:
-    orders = bench._Orders("receiver", "message", "", None, 8, 4, "ready", "every_byte", 1.0, 1.0)
-    pixels = orders.pool()[0].copy()
-    pixels[3, 7] ^= fault == "one byte"
-    made = Overwritten if fault == "overwritten" else ReceivedFrame
-    receiver: Any = Receiver(made(header(0, pixels), None if fault == "no pixels" else pixels))
-    side = bench._Receiver(orders, receiver)
-    assert side._take()
-    assert not side._take()
-    assert side._wrong == (fault != "none")
-
-
-def test_frames_are_the_same_in_both_processes_and_differ_from_each_other() -> None:
-    orders = bench._Orders("sender", "message", "", None, 8, 4, "ready", "nothing", 1.0, 1.0)
-    one, other = orders.pool(), orders.pool()
-    assert np.array_equal(one, other)
-    assert len({pixels.tobytes() for pixels in one}) == len(one) > 2
