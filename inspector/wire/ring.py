@@ -130,7 +130,10 @@ class Ring:
         self.slot_bytes = handle.slot_bytes
         allocated = found.st_blocks * 512 >= found.st_size
         flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if allocated else 0)  # no page fault when frames come
-        memory = mmap.mmap(handle.fd, handle.size_bytes, flags=flags)
+        try:
+            memory = mmap.mmap(handle.fd, handle.size_bytes, flags=flags)
+        except OSError as error:
+            raise FatalError(f"the frame ring can't be mapped: {error.strerror}") from error
         words = memoryview(memory)[: _TABLES * _WORD_BYTES * self.slots].cast("Q")
         self.table = LeaseTable(*(words[column * self.slots : (column + 1) * self.slots] for column in range(_TABLES)))
         self._pixels: NDArray[np.uint8] = np.frombuffer(memory, np.uint8, offset=handle.table_bytes)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import mmap
 import os
 import subprocess
 import sys
@@ -69,6 +71,15 @@ def test_more_than_the_machine_has_is_refused_at_the_start_not_in_the_middle_of_
     with pytest.raises(ConfigError, match=r"lower line\.queue_frames, or set transport"):
         create_ring(1024, 1 << 32, allocate=True)
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_address_space_that_is_too_small_for_it_is_told(ring: RingHandle, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    with pytest.raises(FatalError, match="can't be mapped: Cannot allocate memory"):
+        Ring(ring)
 
 
 def test_other_descriptors_are_refused(ring: RingHandle) -> None:
