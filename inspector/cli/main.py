@@ -109,6 +109,39 @@ _PATIENCE = click.option(
 )
 
 
+_WHY = click.option("--why", required=True, help="Reason, for the audit log.")
+
+
+@cli.command()
+@_CONFIG
+@_JSON
+def status(config_path: Path, as_json: bool) -> None:
+    """Show how the running line of a configuration stands."""
+    from inspector.cli.control import control
+
+    click.echo(control(config_path, "status", as_json=as_json))
+
+
+@cli.command()
+@_CONFIG
+@_WHY
+def pause(config_path: Path, why: str) -> None:
+    """Take no more triggers; parts that are open get their verdicts. A part without a verdict is a reject."""
+    from inspector.cli.control import control
+
+    click.echo(control(config_path, "pause", why=why))
+
+
+@cli.command()
+@_CONFIG
+@_WHY
+def resume(config_path: Path, why: str) -> None:
+    """Take triggers again after a pause."""
+    from inspector.cli.control import control
+
+    click.echo(control(config_path, "resume", why=why))
+
+
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path), default=Path("snapshot.png"))
 @_CONFIG

@@ -53,7 +53,7 @@ def connect(folder: Path) -> socket.socket:
 
 def test_a_request_comes_with_its_sender_and_the_answer_goes_back(server: ControlSocket, short_folder: Path) -> None:
     answers: list[dict[str, Any]] = []
-    request = Request(action="activate", recipe=Path("/r/part-2"), why="new batch")
+    request = Request(action="pause", why="new batch")
     client = threading.Thread(target=lambda: answers.append(ask(short_folder, request)))
     client.start()
     asked = []
@@ -62,9 +62,9 @@ def test_a_request_comes_with_its_sender_and_the_answer_goes_back(server: Contro
     (one,) = asked
     assert one.request == request
     assert f"uid {os.getuid()}, pid {os.getpid()}" in one.who
-    one.answer({"ok": True, "state": "loading"})
+    one.answer({"ok": True, "state": "paused"})
     client.join(5)
-    assert answers == [{"ok": True, "state": "loading"}]
+    assert answers == [{"ok": True, "state": "paused"}]
 
 
 @pytest.mark.parametrize(
