@@ -23,8 +23,11 @@ def control(
         FatalError: The daemon refused.
     """
     config = load_config(config_path)
-    # systemd gives the daemon its folder in the environment; who asks from a shell has it from the unit's settings.
-    environ = os.environ if "RUNTIME_DIRECTORY" in os.environ else os.environ | _of_the_service()
+    # systemd gives the daemon its folder in the environment; who asks from a shell has to know it.
+    environ = dict(os.environ)
+    service = Path(f"/run/inspector-{config_path.stem}")  # of the unit in deploy/systemd
+    if service.exists():
+        environ.setdefault("RUNTIME_DIRECTORY", str(service))
     folder = runtime_folder(config.runtime_dir, config.station, environ)
     answer = ask(folder, Request(action=action, why=why))
     if not answer.pop("ok", False):
@@ -33,12 +36,6 @@ def control(
         return json.dumps(answer)
     width = max(map(len, answer))
     return "\n".join(f"{name.replace('_', ' '):{width}}  {_shown(value)}" for name, value in answer.items())
-
-
-def _of_the_service() -> dict[str, str]:
-    """The runtime folder of the unit in deploy/systemd, where there is one."""
-    folder = Path("/run/inspector")
-    return {"RUNTIME_DIRECTORY": str(folder)} if folder.is_dir() else {}
 
 
 def _shown(value: object) -> str:
