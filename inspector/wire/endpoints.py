@@ -46,7 +46,7 @@ class RuntimeFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        longest = len(os.fsencode(path / "frames.sock"))
+        longest = len(os.fsencode(path / "archive.sock"))
         if longest > _LONGEST_SOCKET_PATH:
             raise ConfigError(
                 f"runtime_dir: {path} is too long for UNIX sockets ({longest} bytes, at most "
@@ -82,10 +82,15 @@ class RuntimeFolder:
         """Endpoint of the gate's inbox."""
         return f"ipc://{self.path / 'gate.sock'}"
 
+    @property
+    def archive(self) -> str:
+        """Endpoint of the archive process."""
+        return f"ipc://{self.path / 'archive.sock'}"
+
     def close(self) -> None:
         """Removes the sockets and lets go of the lock. Idempotent."""
         if self._lock.closed:
             return
-        for name in ("frames.sock", "gate.sock"):
+        for name in ("frames.sock", "gate.sock", "archive.sock"):
             (self.path / name).unlink(missing_ok=True)
         self._lock.close()

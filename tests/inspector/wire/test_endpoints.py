@@ -105,11 +105,11 @@ def test_path_that_is_too_long_for_a_socket_is_refused_before_anything_is_made(t
 
 def test_longest_path_works(tmp_path: Path) -> None:
     base = Path("/tmp") / f"i{os.getpid()}"
-    path = base / ("x" * (107 - len(f"{base}//frames.sock")))
+    path = base / ("x" * (107 - len(f"{base}//archive.sock")))
     folder = RuntimeFolder(path)
     try:
         with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
-            socket.bind(folder.frames)
+            socket.bind(folder.archive)
     finally:
         folder.close()
         (path / "lock").unlink()

@@ -1,0 +1,151 @@
+"""The archive beside a real line: it keeps what it should, and whatever befalls it, no verdict is lost or waits."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from inspector.domain.archiving import sampled
+from inspector.outputs.archive import stored_entries
+
+from .conftest import Daemon, StartDaemon, wait_for
+
+pytestmark = pytest.mark.process
+
+CONVEYOR = {"kind": "synthetic", "rate": 40, "width_px": 64, "height_px": 64, "defect_ratio": 0.5}
+
+
+def figures(daemon: Daemon, name: str) -> dict[str, float]:
+    """A metric of the running daemon by the label that tells its series apart; "" for the only one."""
+    address = re.search(r"http://(127\.0\.0\.1:\d+)/metrics", daemon.errors())
+    assert address is not None, daemon.errors()
+    with urllib.request.urlopen(f"http://{address.group(1)}/metrics", timeout=20) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+    samples = [sample for family in families for sample in family.samples if sample.name == name]
+    return {sample.labels.get("outcome", ""): sample.value for sample in samples}
+
+
+def outcomes(daemon: Daemon) -> dict[str, float]:
+    return figures(daemon, "inspector_archive_entries_total")
+
+
+def judged_after(daemon: Daemon, count: int = 30) -> None:
+    """The line goes on judging: so many further verdicts that are more than "not inspected"."""
+    before = len(daemon.records())
+
+    def more() -> bool:
+        return sum(record["decision"] != "not_inspected" for record in daemon.records()[before:]) >= count
+
+    wait_for(more, f"{count} verdicts\n{daemon.errors()}")
+
+
+def check_line(daemon: Daemon) -> None:
+    """It ended well, no part was lost, and none was late or went unjudged because of the archive."""
+    assert daemon.stop() == 0, daemon.errors()
+    causes = daemon.check_ledger()
+    assert set(causes) <= {"score_within_threshold", "score_above_threshold", "shutdown"}, causes
+
+
+def test_every_reject_is_kept_and_a_sample_of_the_passes(start: StartDaemon, tmp_path: Path, parts: Path) -> None:
+    folder = tmp_path / "archive"
+    camera = {"kind": "folder", "path": str(parts), "rate": 20}
+    daemon = start(camera=camera, archive={"folder": str(folder), "pass_ratio": 0.3, "queue_frames": 1024})
+    assert daemon.finish() == 0, daemon.errors()
+    daemon.check_ledger()
+    records = {record["part"]: record for record in daemon.records()}
+    kept = {part for part, r in records.items() if r["decision"] == "fail" or sampled(r["trigger"], 0.3)}
+    assert len(kept) > 10
+    entries = {entry.part: entry for entry in stored_entries(folder)}
+    # An archive process that is slower to start than the worker misses the first parts.
+    assert set(entries) <= kept
+    assert {part for part in kept if part > 30} <= set(entries), daemon.errors()
+    for part, entry in entries.items():
+        stored = json.loads((folder / f"{entry.name}.json").read_text())
+        assert {name: stored[name] for name in records[part]} == records[part]
+        source = parts / records[part]["source"]
+        picture = folder / f"{entry.name}.png"
+        assert np.array_equal(cv2.imread(str(picture)), cv2.imread(str(source)))
+    assert not list(folder.glob("20*/*.partial"))
+
+
+def test_maps_are_drawn_beside_the_pictures(start: StartDaemon, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    daemon = start(camera=CONVEYOR | {"rate": 10}, archive={"folder": str(folder), "heatmaps": True})
+    wait_for(lambda: len(list(folder.glob("20*/*.map.jpg"))) > 3, f"maps\n{daemon.errors()}")
+    check_line(daemon)
+
+
+def test_a_killed_archive_process_is_started_again_and_costs_no_verdict(start: StartDaemon, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    daemon = start(camera=CONVEYOR, archive={"folder": str(folder), "pass_ratio": 1.0})
+    daemon.wait_for_verdicts(10)
+    wait_for(lambda: outcomes(daemon)["written"] > 5, f"entries\n{daemon.errors()}")
+    archive = daemon.wait_for_child("archive")
+    os.kill(archive, signal.SIGKILL)
+    judged_after(daemon)
+    daemon.wait_for_child("archive", other_than=archive)
+    before = len(list(stored_entries(folder)))
+    wait_for(lambda: len(list(stored_entries(folder))) > before, f"further entries\n{daemon.errors()}")
+    wait_for(lambda: figures(daemon, "inspector_archive_restarts_total")[""] == 1, "the restart in the metrics")
+    assert outcomes(daemon)["refused"] > 0
+    check_line(daemon)
+    assert "archive: process gone (killed by signal 9), starting again" in daemon.errors()
+    parts = [entry.part for entry in stored_entries(folder)]
+    assert len(parts) == len(set(parts))
+
+
+def test_a_stopped_archive_process_holds_up_neither_the_line_nor_its_end(start: StartDaemon, tmp_path: Path) -> None:
+    # What a hung network drive looks like from outside.
+    daemon = start(camera=CONVEYOR, archive={"folder": str(tmp_path / "archive"), "pass_ratio": 1.0})
+    wait_for(lambda: daemon.records() and outcomes(daemon)["written"] > 5, f"entries\n{daemon.errors()}")
+    os.kill(daemon.wait_for_child("archive"), signal.SIGSTOP)
+    wait_for(lambda: outcomes(daemon)["refused"] > 10, f"refused frames\n{daemon.errors()}")
+    judged_after(daemon)
+    check_line(daemon)
+    assert "archive" in daemon.errors()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 300 kB; skips where this user may not mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=False)
+
+
+def test_a_full_disk_costs_entries_and_is_used_again_when_there_is_room(start: StartDaemon, small_disk: Path) -> None:
+    ballast = small_disk / "ballast"
+    folder = small_disk / "archive"
+    daemon = start(camera=CONVEYOR, archive={"folder": str(folder), "pass_ratio": 1.0})
+    wait_for(lambda: daemon.records() and outcomes(daemon)["written"] > 0, f"entries\n{daemon.errors()}")
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+    wait_for(lambda: outcomes(daemon)["failed"] > 5, f"failed entries\n{daemon.errors()}")
+    judged_after(daemon)
+    before: Any = outcomes(daemon)["written"]
+    ballast.unlink()
+    wait_for(lambda: outcomes(daemon)["written"] > before, f"entries again\n{daemon.errors()}")
+    check_line(daemon)
+    assert daemon.errors().count("entries are lost until it works again") >= 1
+    assert not list(folder.glob("20*/*.partial"))
