@@ -1,16 +1,21 @@
-"""`inspector status`, `pause` and `resume`: requests to the running daemon of a configuration."""
+"""`inspector status`, `pause`, `resume`, `recipe activate` and `rollback`: requests to a running daemon."""
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from inspector.config.load import load_config
+from inspector.config.schema import InspectorConfig
 from inspector.domain.errors import FatalError
 from inspector.wire.control import Request, ask
 from inspector.wire.endpoints import runtime_folder
+
+#: A recipe is checked, loaded and proven within so long, or something is wrong.
+_CHANGE_S = 600.0
 
 
 def control(
@@ -22,20 +27,61 @@ def control(
         ConfigError: The configuration is wrong, or no daemon runs with it.
         FatalError: The daemon refused.
     """
+    answer = _asked(_folder(load_config(config_path), config_path), Request(action=action, why=why))
+    if as_json:
+        return json.dumps(answer)
+    width = max(map(len, answer))
+    return "\n".join(f"{name.replace('_', ' '):{width}}  {_shown(value)}" for name, value in answer.items())
+
+
+def change_recipe(config_path: Path, recipe: Path | None, why: str) -> str:
+    """Lets the running line take up a recipe, and waits until it has.
+
+    Args:
+        config_path: The configuration that the daemon runs with.
+        recipe: The recipe's folder; None for the one that was in use before.
+        why: Reason, for the audit log.
+
+    Returns:
+        What is in use now, for people.
+
+    Raises:
+        ConfigError: The configuration is wrong, or no daemon runs with it.
+        FatalError: The recipe was not taken up; the line goes on with the one that it had.
+    """
     config = load_config(config_path)
+    folder = _folder(config, config_path)
+    if recipe is None:
+        request = Request(action="rollback", why=why)
+    else:
+        request = Request(action="activate", recipe=recipe.absolute(), why=why)
+    answer = _asked(folder, request)
+    until = time.monotonic() + _CHANGE_S
+    while not answer["changeover"].endswith(": done"):
+        if ": failed" in answer["changeover"] or time.monotonic() > until:
+            raise FatalError(f"the line goes on with the recipe that it had; {answer['changeover']}")
+        time.sleep(0.2)
+        answer = _asked(folder, Request(action="status"))
+    told = f"recipe {answer['recipe']} version {answer['recipe_version']} is in use: {answer['folder']}"
+    if config.recipe.is_symlink():
+        return f"{told}; so it is after a restart, since {config.recipe} names it now"
+    return f"{told}. After a restart it is {config.recipe} again: change recipe: in {config_path}, or make it a link"
+
+
+def _folder(config: InspectorConfig, config_path: Path) -> Path:
     # systemd gives the daemon its folder in the environment; who asks from a shell has to know it.
     environ = dict(os.environ)
     service = Path(f"/run/inspector-{config_path.stem}")  # of the unit in deploy/systemd
     if service.exists():
         environ.setdefault("RUNTIME_DIRECTORY", str(service))
-    folder = runtime_folder(config.runtime_dir, config.station, environ)
-    answer = ask(folder, Request(action=action, why=why))
+    return runtime_folder(config.runtime_dir, config.station, environ)
+
+
+def _asked(folder: Path, request: Request) -> dict[str, Any]:
+    answer = ask(folder, request)
     if not answer.pop("ok", False):
         raise FatalError(str(answer.get("error", "the daemon refused without a word")))
-    if as_json:
-        return json.dumps(answer)
-    width = max(map(len, answer))
-    return "\n".join(f"{name.replace('_', ' '):{width}}  {_shown(value)}" for name, value in answer.items())
+    return answer
 
 
 def _shown(value: object) -> str:

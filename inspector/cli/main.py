@@ -99,6 +99,44 @@ def save(former: tuple[Path, ...], name: str, file: Path, producers: tuple[Path,
     click.echo(save_features(producers or former, name, file))
 
 
+_DECISION = click.option("--decision", type=click.Choice(["pass", "fail", "not_inspected"]), help="Only these parts.")
+_SINCE = click.option("--since", type=click.DateTime(), help="Only parts judged then or later, in local time.")
+_LIMIT = click.option(
+    "--limit", type=click.IntRange(min=1), default=1000, show_default=True, help="Entries at most, the latest."
+)
+
+
+@cli.group()
+def archive() -> None:
+    """Look at the pictures and verdicts that the line has kept."""
+
+
+@archive.command("list")
+@_CONFIG
+@_DECISION
+@_SINCE
+@_LIMIT
+@_JSON
+def archive_list(config_path: Path, as_json: bool, **choice: Any) -> None:
+    """List entries, the latest first."""
+    from inspector.cli.archive import archive_folder, archive_table
+
+    click.echo(archive_table(archive_folder(load_config(config_path)), as_json=as_json, **choice))
+
+
+@archive.command("export")
+@click.argument("folder", type=click.Path(path_type=Path))
+@_CONFIG
+@_DECISION
+@_SINCE
+@_LIMIT
+def archive_export(folder: Path, config_path: Path, **choice: Any) -> None:
+    """Copy entries into FOLDER: pictures, maps and verdicts."""
+    from inspector.cli.archive import archive_folder, export_entries
+
+    click.echo(export_entries(archive_folder(load_config(config_path)), folder, **choice))
+
+
 _PATIENCE = click.option(
     "--patience",
     "patience_s",
@@ -107,6 +145,21 @@ _PATIENCE = click.option(
     show_default=True,
     help="Longest wait for a frame, in seconds.",
 )
+
+
+@cli.group()
+def recipe() -> None:
+    """List recipes; let the running line take up another one, or the former one again."""
+
+
+@recipe.command("list")
+@click.argument("folder", type=click.Path(path_type=Path))
+@_JSON
+def recipe_list(folder: Path, as_json: bool) -> None:
+    """List the recipes in FOLDER, their hashes checked."""
+    from inspector.cli.recipes import list_recipes
+
+    click.echo(list_recipes(folder, as_json=as_json))
 
 
 _WHY = click.option("--why", required=True, help="Reason, for the audit log.")
@@ -130,6 +183,27 @@ def pause(config_path: Path, why: str) -> None:
     from inspector.cli.control import control
 
     click.echo(control(config_path, "pause", why=why))
+
+
+@recipe.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@_CONFIG
+@_WHY
+def activate(folder: Path, config_path: Path, why: str) -> None:
+    """Let the running line take up the recipe in FOLDER, between two parts, once it is loaded and proven."""
+    from inspector.cli.control import change_recipe
+
+    click.echo(change_recipe(config_path, folder, why))
+
+
+@recipe.command()
+@_CONFIG
+@_WHY
+def rollback(config_path: Path, why: str) -> None:
+    """Let the running line take up the recipe again that was in use before."""
+    from inspector.cli.control import change_recipe
+
+    click.echo(change_recipe(config_path, None, why))
 
 
 @cli.command()

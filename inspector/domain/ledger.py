@@ -188,6 +188,10 @@ class Ledger:
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else None
 
+    def open_at(self, worker: int) -> bool:
+        """True while a part without a verdict is in the hands of a worker."""
+        return any(part.worker == worker for part in self._open.values())
+
     def lose_worker(self, worker: int, now_ns: int) -> list[Verdict]:
         """Settles the parts whose frames went to a worker that is gone."""
         lost = [part for part in self._open.values() if part.worker == worker]

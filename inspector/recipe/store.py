@@ -165,3 +165,21 @@ def _parse(text: bytes, path: Path) -> RecipeManifest:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise RecipeError(f"{path}: {key}: {first['msg']}") from error
+
+
+def point_to(link: Path, folder: Path) -> bool:
+    """Lets a link name another recipe, at once for whoever looks; a path that is no link stays as it is.
+
+    Returns:
+        True if it was a link.
+
+    Raises:
+        OSError: The link can't be replaced.
+    """
+    if not link.is_symlink():
+        return False
+    partial = link.with_name(f".{link.name}.partial")
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(folder.resolve())
+    partial.replace(link)
+    return True

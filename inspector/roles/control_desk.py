@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any, Protocol
 
+from inspector.domain.errors import FatalError
 from inspector.outputs.audit_log import AuditLog
 from inspector.wire.control import Asked, ControlSocket
 
@@ -20,6 +22,12 @@ class Line(Protocol):
     def resume(self) -> None:
         """Wants triggers again."""
 
+    def activate(self, folder: Path, who: str, why: str) -> None:
+        """Begins to take up another recipe, or raises."""
+
+    def rollback(self, who: str, why: str) -> None:
+        """Begins to take up the former recipe, or raises."""
+
     def status(self) -> dict[str, Any]:
         """How the line stands."""
 
@@ -30,11 +38,14 @@ class ControlDesk:
     Args:
         socket: Where they come from.
         audit: Where changes are written down.
+
+    Attributes:
+        audit: The same.
     """
 
     def __init__(self, socket: ControlSocket, audit: AuditLog) -> None:
         self._socket = socket
-        self._audit = audit
+        self.audit = audit
 
     def fileno(self) -> int:
         """For a poller: readable when somebody asks."""
@@ -49,11 +60,24 @@ class ControlDesk:
         request = asked.request
         if request.action == "status":
             return {"ok": True, **line.status()}
+        facts = {} if request.recipe is None else {"recipe": str(request.recipe)}
         try:
-            self._audit.append(request.action, who=asked.who, why=request.why)
+            self.audit.append(request.action, who=asked.who, why=request.why, **facts)
         except OSError as error:
             log.error("%s refused: the audit log can't be written: %s", request.action, error.strerror)
             return {"ok": False, "error": f"the audit log can't be written ({error.strerror}); nothing was changed"}
         log.warning("%s by %s: %s", request.action, asked.who, request.why or "no reason given")
-        {"pause": line.pause, "resume": line.resume}[request.action]()
+        try:
+            if request.action == "pause":
+                line.pause()
+            elif request.action == "resume":
+                line.resume()
+            elif request.action == "rollback":
+                line.rollback(asked.who, request.why)
+            elif request.recipe is not None:
+                line.activate(request.recipe, asked.who, request.why)
+            else:
+                raise FatalError("activate needs a recipe")
+        except FatalError as error:
+            return {"ok": False, "error": str(error)}
         return {"ok": True, **line.status()}

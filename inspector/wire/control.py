@@ -36,8 +36,10 @@ class Request(BaseModel):
 
     version: Literal[1] = 1
     """Version of this schema."""
-    action: Literal["status", "pause", "resume"]
+    action: Literal["status", "pause", "resume", "activate", "rollback"]
     """What is to be done."""
+    recipe: Path | None = None
+    """For activate: the recipe's folder."""
     why: str = Field(default="", max_length=1000)
     """Reason, for the audit log."""
 

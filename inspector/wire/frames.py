@@ -70,13 +70,14 @@ class ZeromqSender:
         if credit.worker in self._credit:
             if not credit.opening:  # an opening that comes twice grants nothing more
                 self._credit[credit.worker] += credit.frames
-        elif credit.opening and credit.worker > max(self._credit, default=0):  # the former worker is gone
+        elif credit.opening and credit.worker > max(self._credit, default=0):  # it takes the place of the former
             self._credit = {credit.worker: credit.frames}
             self._granted = {credit.worker: credit.frames}
-            self._welcome(credit.worker)
+            if not credit.beside:
+                self._forget_former(credit.worker)
 
-    def _welcome(self, worker: int) -> None:
-        """For transports that keep something for the workers before this one."""
+    def _forget_former(self, worker: int) -> None:
+        """For transports that keep something for the workers before this one, which are gone."""
 
     @property
     def waiting(self) -> int:
@@ -171,6 +172,7 @@ class ZeromqReceiver:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, worker: int) -> None:
         self._worker = worker
         self._frames = 0
+        self._beside = False
         self._socket = context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.IDENTITY, worker_identity(worker))
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -183,9 +185,9 @@ class ZeromqReceiver:
         """For a poller: readable when a frame waits."""
         return self._socket
 
-    def grant(self, frames: int) -> None:
-        """Lets the camera process, and each that comes after it, have so many frames on their way. Once."""
-        self._frames = frames
+    def grant(self, frames: int, *, beside: bool = False) -> None:
+        """As `FrameReceiver.grant`."""
+        self._frames, self._beside = frames, beside
         self._give(frames, opening=True)
 
     def receive(self) -> ReceivedFrame | None:
@@ -219,7 +221,7 @@ class ZeromqReceiver:
         self._socket.close()
 
     def _give(self, frames: int, opening: bool = False) -> None:
-        self._socket.send(Credit(self._worker, frames, opening).encode(), zmq.NOBLOCK)
+        self._socket.send(Credit(self._worker, frames, opening, self._beside).encode(), zmq.NOBLOCK)
 
 
 def worker_identity(worker: int) -> bytes:

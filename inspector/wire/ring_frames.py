@@ -90,7 +90,7 @@ class RingSender(ZeromqSender):
             np.copyto(self._ring.slot(slot, pixels.nbytes), pixels.reshape(-1))
         return slot
 
-    def _welcome(self, worker: int) -> None:
+    def _forget_former(self, worker: int) -> None:
         self._leases.end_former(worker)
 
 

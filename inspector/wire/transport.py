@@ -66,8 +66,13 @@ class FrameReceiver(Protocol):
     def socket(self) -> zmq.Socket[bytes]:
         """For a poller: readable when a frame waits."""
 
-    def grant(self, frames: int) -> None:
-        """Lets the camera process, and each that comes after it, have so many frames on their way. Once."""
+    def grant(self, frames: int, *, beside: bool = False) -> None:
+        """Lets the camera process, and each that comes after it, have so many frames on their way. Once.
+
+        Args:
+            frames: The bound of the queue.
+            beside: The worker before this one is still at work on the frames that it has.
+        """
 
     def receive(self) -> ReceivedFrame | None:
         """The next frame that waits, its credit given back, to be released by the caller; None if there is none."""

@@ -36,7 +36,7 @@ class Receiver:
         self.malformed = 0
         self.socket, self._end = os.pipe()
 
-    def grant(self, frames: int) -> None:
+    def grant(self, frames: int, *, beside: bool = False) -> None:
         self.granted += frames
 
     def receive(self) -> ReceivedFrame | None:
@@ -193,3 +193,38 @@ def test_the_loop_reports_grants_and_leaves_when_told(bench: Bench) -> None:
 def test_a_recipe_that_changed_since_the_daemon_started_is_refused(random_recipe: Path) -> None:
     with pytest.raises(RecipeError, match="changed since the daemon started"):
         work(job(random_recipe, recipe_hash="ab" * 32))
+
+
+class Tap:
+    """Keeps copies of what scored above 1, or not at all."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[int, int]] = []
+
+    def copy(self, header: FrameHeader, pixels: Pixels, scored: Scored | None) -> Pixels | None:
+        return pixels.copy() if scored is None or scored.score > 1 else None
+
+    def send(self, header: FrameHeader, copied: Pixels) -> None:
+        self.sent.append((header.trigger, int(copied[0, 0])))
+
+    def counts(self) -> dict[str, float]:
+        return {"archive_refused": 3}
+
+
+def test_frames_for_the_archive_leave_after_their_result_and_never_if_they_were_written_over(bench: Bench) -> None:
+    tap: Any = Tap()
+    bench.role._archive = tap
+    overwritten = dataclasses.replace(frame(4, 5), problem=Cause.FRAME_CORRUPT)
+    object.__setattr__(overwritten, "release", lambda: False)
+    results = bench.turn(
+        frame(1, 1),
+        frame(2, 5),
+        frame(3, 13),  # breaks the engine
+        overwritten,
+        frame(5, 6, deadline_ns=0),  # expired
+        frame(6, 7, side=9),  # another size
+    )
+    assert len(results) == 6
+    assert sorted(tap.sent) == [(2, 5), (3, 13), (5, 6), (6, 7)]
+    bench.role._report("running")
+    assert bench.gate.said[-1].details["archive_refused"] == 3
