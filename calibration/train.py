@@ -23,6 +23,7 @@ from calibration.geometry import geometry_of
 from calibration.images import read_image, survey
 from calibration.interruption import Interruption
 from calibration.plan import Plan
+from calibration.refinement.prior import MOST_PARTS, fit_prior
 from calibration.scoring import make_scorer
 from calibration.soundness import Soundness
 from calibration.split import Split, parts_for, split_parts
@@ -40,6 +41,7 @@ from inspector.recipe.manifest import (
     Geometry,
     Golden,
     Normalisation,
+    PriorRecord,
     RecipeManifest,
     ThresholdRecord,
 )
@@ -252,11 +254,32 @@ class _Run:
             self.reporter.scoring(name, first + len(chunk), len(images))
         return torch.cat(out)
 
+    def _prior(self, network: Detector) -> tuple[PriorRecord, dict[str, Tensor]] | None:
+        """What a refinement of rejects needs to know: scores of parts that the detector never saw, colours of more."""
+        if isinstance(network, Tiled):
+            return None
+        unseen = [*self.split.validation, *(self.split.rounds[0].scored if self.split.exact else ())]
+        scored = unseen[:: -(-len(unseen) // MOST_PARTS)]
+        seen = self.split.final[: MOST_PARTS - len(scored)]
+        prior = fit_prior(
+            network,
+            map(self._image, scored),
+            seen=map(self._image, seen),
+            grey=self.geometry.channels == 1,
+            normalisation=self.normalisation,
+        )
+        return PriorRecord(parts=len(scored), colours=len(prior.mixture.weights)), prior.tensors()
+
+    def _image(self, part: int) -> Tensor:
+        image: Tensor = self.preprocess(torch.from_numpy(read_image(self.paths[part])).to(self.device))
+        return image
+
     def _write(self, network: Detector, scores: Tensor, threshold: Threshold, soundness: Soundness | None) -> Recipe:
         validation = self._scores("validation", network, self.split.validation)
         rejected = int((validation > threshold.value).sum())
         middle = self.split.validation[int(validation.argsort()[len(validation) // 2])]
         golden = read_image(self.paths[middle])
+        prior = self._prior(network)
         network, preprocess = network.to("cpu"), self.preprocess.to("cpu")
         score = make_scorer(network, preprocess, self.plan.precision, device=torch.device("cpu"), batch=1)
         golden_score = float(score([golden])[0])
@@ -271,6 +294,7 @@ class _Run:
             precision=self.plan.precision,
             threshold=ThresholdRecord(**vars(threshold)),
             golden=Golden(score=golden_score, tolerance=GOLDEN_TOLERANCE),
+            prior=None if prior is None else prior[0],
             calibration={
                 "data": str(self.plan.data.absolute()),
                 "good_parts": len(self.paths),
@@ -292,7 +316,8 @@ class _Run:
                 },
             },
         )
-        return write_recipe(self.plan.recipe, manifest, pack_weights(network, scores, torch.from_numpy(golden)))
+        weights = pack_weights(network, scores, torch.from_numpy(golden), {} if prior is None else prior[1])
+        return write_recipe(self.plan.recipe, manifest, weights)
 
 
 def _record(backbone: LoadedBackbone) -> BackboneRecord:

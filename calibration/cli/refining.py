@@ -93,7 +93,7 @@ def synthesise(data: Path, output: Path, **options: Any) -> None:
 @click.option(
     "--good",
     type=click.Path(path_type=Path),
-    help="Good images whose scores and colours are learnt. Default: the calibration's.",
+    help="Good images whose scores and colours are learnt. Default: what the recipe holds, else the calibration's.",
 )
 @click.option(
     "--prior",
@@ -101,7 +101,7 @@ def synthesise(data: Path, output: Path, **options: Any) -> None:
     help="File that keeps what is learnt from the good images: read if it exists, else written.",
 )
 @click.option(
-    "--iterations", type=click.IntRange(min=1), help="Most steps of the optimisation. Default: 200.", default=None
+    "--iterations", type=click.IntRange(min=1), help="Most steps of the optimisation. Default: 100.", default=None
 )
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads on the CPU.")

@@ -24,6 +24,7 @@ class Canvas:
     """
 
     def __init__(self, normalisation: Normalisation, *, grey: bool) -> None:
+        self.normalisation = normalisation
         mean, deviation = torch.tensor(normalisation.mean), torch.tensor(normalisation.deviation)
         self._grey = grey
         # The single channel has about the units of the others, so that steps and limits mean the same.
@@ -39,6 +40,20 @@ class Canvas:
     def wide(self, paint: Tensor) -> Tensor:
         """The normalised image of variables, (B, 3, H, W)."""
         return paint * self._spread.to(paint) + self._offset.to(paint) if self._grey else paint
+
+    def pixels(self, image: Tensor) -> Pixels:
+        """A normalised image (1, 3, H, W) as `to_pixels` gives it."""
+        return to_pixels(image, self.normalisation, grey=self._grey)
+
+    def norm(self, image: Tensor) -> Tensor:
+        """Norm of what may change of an image, or of a gradient in it: (B, 3, H, W) to (B, H, W).
+
+        Of a grey image that is the part along the grey axis.
+        """
+        if not self._grey:
+            return image.square().sum(dim=1).sqrt()
+        axis = (self._spread / self._spread.square().sum().sqrt()).to(image)
+        return (image * axis).sum(dim=1).abs()
 
     def limits(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Limits (3,) of the normalised channels as limits of the variables, (1, 1 or 3, 1, 1)."""

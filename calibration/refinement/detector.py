@@ -14,8 +14,6 @@ MapFunction = Callable[[Tensor], Sequence[Tensor]]
 
 #: Entries of a feature bank that stay in question at a location (n_c of eq. 5; the paper's number is lost).
 CANDIDATES = 20
-#: A location of a map at stride 4 counts as one, as in the reconstruction's check; others by their area.
-_UNIT_PX = 16.0
 #: Locations whose distances to the whole bank are formed at once.
 _ROWS = 1024
 
@@ -112,26 +110,26 @@ def _nearest(features: Tensor, bank: Tensor) -> Tensor:
 
 
 class FeatureLoss:
-    """L(N) of F2PAD eq. 12: the scores of the non-defective image, in units of those of good parts.
+    """L(N) of F2PAD eq. 12: the scores of the non-defective image, summed over its pixels, in units of good parts.
 
-    ``L = sum over levels of (r^2 / 16 K) sum over locations of psi(s / g)`` (reconstructed; for the detectors of the
-    paper it is the plain sum of its eqs 5 to 7 up to a factor). r is the stride, so that every level counts pixels,
-    as the fusion of the maps does; g is the mean score of good parts, so that a good location counts 1 whatever the
-    detector's scale. psi is the identity or, with a knee, a softplus that is flat below the 95 % quantile of good
-    locations.
+    ``L = mean over levels of (H W / h w) sum over locations of psi(s / u)`` (reconstructed; for the detectors of the
+    paper it is the sum of its eqs 5 to 7 up to a factor). A location stands for the H W / h w pixels of its cell, so
+    that L counts pixels whatever the stride, as the fusion of the maps does, and the mean makes it the same for any
+    number of levels. u is the spread of the scores of good parts, from their median to their 95 % quantile, so that
+    L counts how far pixels lie from good ones in steps that lie between good ones, whether a detector's scores are
+    distances, their squares or likelihoods, and wherever their zero is. psi is the identity or, with a knee, a
+    softplus that is flat below the 95 % quantile of good locations.
 
     Args:
         maps: What `map_function` gives.
-        references: g of each level, () or (h, w), positive.
-        quantiles: 95 % quantile of s / g of good parts for each level.
+        units: u of each level, (K,), positive.
+        quantiles: 95 % quantile of s / u of good parts for each level, (K,).
         knee: kappa of the softplus; None for the identity.
     """
 
-    def __init__(
-        self, maps: MapFunction, references: Sequence[Tensor], quantiles: Tensor, knee: float | None = None
-    ) -> None:
+    def __init__(self, maps: MapFunction, units: Tensor, quantiles: Tensor, knee: float | None = None) -> None:
         self._maps = maps
-        self._references = references
+        self._units = units
         self._quantiles = quantiles
         self._knee = knee
 
@@ -140,9 +138,9 @@ class FeatureLoss:
         pixels = image.shape[-2] * image.shape[-1]
         maps = self._maps(image)
         total = image.new_zeros(())
-        for scores, reference, quantile in zip(maps, self._references, self._quantiles, strict=True):
-            units = scores / reference.to(scores)
+        for scores, unit, quantile in zip(maps, self._units, self._quantiles, strict=True):
+            values = scores / unit.to(scores)
             if self._knee is not None:
-                units = F.softplus(self._knee * (units - quantile.to(units))) / self._knee
-            total = total + units.sum() * (pixels / (scores.shape[-2] * scores.shape[-1]))
-        return total / (_UNIT_PX * len(maps))
+                values = F.softplus(self._knee * (values - quantile.to(values))) / self._knee
+            total = total + values.sum() * (pixels / (scores.shape[-2] * scores.shape[-1]))
+        return total / len(maps)

@@ -20,19 +20,17 @@ from calibration.images import read_image
 from calibration.refinement.frame import frame_mask, recovered_frame
 from calibration.refinement.optimise import Progress, refine
 from calibration.refinement.outlines import Outline, draw_outlines, find_outlines
-from calibration.refinement.prior import Prior, fit_prior, has_prior, prior_from_tensors
+from calibration.refinement.prior import MOST_PARTS, PREFIX, Prior, fit_prior, prior_from_tensors
 from calibration.refinement.settings import Settings
 from inspector.domain.errors import DataError, EngineError, PartError
 from inspector.domain.frame import Pixels
 from inspector.domain.threshold import Threshold, decide
 from inspector.models.detector import Detector
+from inspector.models.folding import fold_batch_norms
 from inspector.models.preprocess import Preprocess
 from inspector.models.recipe_network import load_network
 from inspector.recipe.geometry import check_frame
 from inspector.recipe.store import Recipe
-
-#: Good images that a prior is learnt from where there are more.
-_GOOD_IMAGES = 64
 
 
 @dataclass(frozen=True)
@@ -140,6 +138,9 @@ class Refiner:
 def open_network(recipe: Recipe, device: str) -> tuple[Detector, Preprocess]:
     """The recipe's detector and preprocessing on a device.
 
+    Batch normalisations are folded into the convolutions and memory lies channels last: the optimisation asks for
+    hundreds of gradients, and takes a third less time for each of them so.
+
     Raises:
         RecipeError: The recipe's tensors don't fit its manifest.
         EngineError: There is no such device.
@@ -150,7 +151,8 @@ def open_network(recipe: Recipe, device: str) -> tuple[Detector, Preprocess]:
     if recipe.manifest.geometry.tiling is not None:
         raise DataError(f"{recipe.folder} inspects in tiles, which can't be refined yet; calibrate one without --tile")
     preprocess = Preprocess(recipe.manifest.geometry, recipe.manifest.normalisation).to(device)
-    return load_network(recipe).to(device), preprocess
+    network = fold_batch_norms(load_network(recipe))
+    return network.to(device).to(memory_format=torch.channels_last), preprocess
 
 
 def read_frame(path: Path, recipe: Recipe) -> Pixels:
@@ -190,10 +192,10 @@ def recipe_prior(
     """
     if file is not None and file.exists():
         return _read_prior(file, recipe)
-    with safe_open(recipe.weights_path, framework="pt") as tensors:
-        own = {name: tensors.get_tensor(name) for name in tensors.keys() if has_prior([name])}  # noqa: SIM118
-    if own and good is None:
-        return prior_from_tensors(own)
+    if recipe.manifest.prior is not None and good is None:
+        with safe_open(recipe.weights_path, framework="pt") as tensors:
+            names = [name for name in tensors.keys() if name.startswith(PREFIX)]  # noqa: SIM118
+            return prior_from_tensors({name: tensors.get_tensor(name) for name in names})
     recorded = str(recipe.manifest.calibration.get("data", ""))
     if good is None and not (recorded and Path(recorded).is_dir()):
         raise DataError(
@@ -202,11 +204,12 @@ def recipe_prior(
         )
     data = good or Path(recorded)
     paths = [sample.path for sample in open_dataset(data, minimum_good=1).train]
-    chosen = [paths[index] for index in np.linspace(0, len(paths) - 1, min(len(paths), _GOOD_IMAGES)).astype(int)]
+    chosen = [paths[index] for index in np.linspace(0, len(paths) - 1, min(len(paths), MOST_PARTS)).astype(int)]
     say(f"learning scores and colours of good parts from {len(chosen)} images of {data}")
     network, preprocess = open_network(recipe, device)
     frames = (preprocess(torch.from_numpy(read_frame(path, recipe)).to(device)) for path in chosen)
-    prior = fit_prior(network, frames)
+    grey = recipe.manifest.geometry.channels == 1
+    prior = fit_prior(network, frames, grey=grey, normalisation=recipe.manifest.normalisation)
     if file is not None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -30,12 +30,13 @@ from inspector.recipe.store import Recipe
 COARSE, ORACLE, START = "map", "map, best threshold", "initialisation only"
 #: The whole method.
 FULL = "f2pad"
-#: Changes of the settings for each row of the table; "initialisation only" needs no run of its own.
+#: Changes of the settings for each row of the table; "initialisation only" needs no run of its own, and the ablations
+#: no re-estimation, since that leaves the mask as it is.
 VARIANTS: dict[str, dict[str, Any]] = {
     FULL: {},
-    "without pixel prior": {"mixture": 0.0, "smoothness": 0.0},
-    "without sparsity": {"sparsity": 0.0},
-    "without gradient sharing": {"window_px": 1},
+    "without pixel prior": {"mixture": 0.0, "smoothness": 0.0, "reestimation": 0},
+    "without sparsity": {"sparsity": 0.0, "reestimation": 0},
+    "without gradient sharing": {"window_px": 1, "reestimation": 0},
 }
 #: Side of a picture in the gallery.
 _TILE_PX = 200

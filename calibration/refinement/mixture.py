@@ -92,7 +92,7 @@ def fit_mixture(pixels: NDArray[np.float32], *, components: int = 5, seed: int =
     """
     if len(pixels) < components or not np.isfinite(pixels).all():
         raise DataError(f"a mixture of {components} colours needs at least as many finite pixels, not {len(pixels)}")
-    model = BayesianGaussianMixture(n_components=components, reg_covar=_FLOOR, max_iter=200, random_state=seed)
+    model = BayesianGaussianMixture(n_components=components, reg_covar=_FLOOR, max_iter=50, tol=1e-2, random_state=seed)
     with warnings.catch_warnings():
         # The prior needs the colours roughly: not to have converged to 1e-3 after 200 rounds does no harm.
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -1,4 +1,24 @@
-"""The optimisation of the non-defective image: F2PAD's eq. 12 and section III-D, III-E."""
+"""The optimisation of the non-defective image: F2PAD's eq. 12 and section III-D, III-E.
+
+Weights. The paper searches them for each category on labelled defects, and divides that of the sparsity by the area of
+the coarse mask. Here one set of weights serves, since each term of eq. 12 is measured in its own unit::
+
+    F(N) = L(N) / l + lambda R_s(X - N) + beta R_MOG(N) / m + gamma R_TV(N) / t
+
+What decides about a pixel is not what the terms are worth but how strongly they pull at it: their gradients. Where the
+image is good, L (eqs 4 to 7) has no reason to pull, and what gradient it has is the noise that the sparsity has to
+beat, so that a good pixel that the start has changed goes back to X; at a defect L pulls more strongly, and N stays
+away from X. So the unit of each term is its pull at a good pixel:
+
+- l, m and t are the mean norms of the gradients of L, R_MOG and R_TV at a pixel of good parts, from the calibration.
+  A detector may find a part strange also where it is good (squared distances of PaDiM differ by a factor of 100 between
+  parts), and then its noise is larger too: so l is at least the same mean over this image outside of the widened
+  coarse mask.
+- R_s (eq. 8) is scaled to slope 1 at an anomaly of norm 1; at norm r it pulls with about lambda / r.
+
+So F does not change with a factor on the scores, nor with copies of a level; and with the size of the image the pull at
+a pixel changes in l, m, t as it does in their terms.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +32,11 @@ from torch import Tensor
 
 from calibration.images import Mask
 from calibration.refinement.adan import Adan
-from calibration.refinement.canvas import Canvas, Window, to_image, to_pixels
+from calibration.refinement.canvas import Canvas, Window, to_image
 from calibration.refinement.detector import Detector, FeatureLoss, map_function
 from calibration.refinement.penalties import log_penalty, total_variation
-from calibration.refinement.prior import Prior
-from calibration.refinement.settings import REFERENCE_AREA_PX, Settings
+from calibration.refinement.prior import Prior, mean_pull
+from calibration.refinement.settings import Settings
 from calibration.refinement.sharing import share, sharing_weights
 from calibration.refinement.start import INPAINTERS, Inpainter, widened, without_specks
 from inspector.recipe.manifest import Normalisation
@@ -78,19 +98,18 @@ def refine(
     """
     settings = settings or Settings()
     normalisation = normalisation or Normalisation()
-    image = image.detach()
+    image = image.detach().contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         anomaly = detector(image).anomaly_maps[0, 0]
     coarse = (anomaly > prior.coarse.to(anomaly)).cpu().numpy()
     if not coarse.any():
         return Refinement(coarse, coarse, coarse, image, image, image, (), 0)
     domain = widened(coarse, round(settings.dilation * min(coarse.shape)))
-    start = _best_start(detector, image, domain, prior, settings, normalisation, inpainters, grey=grey)
-    feature_loss = FeatureLoss(map_function(detector, start), prior.references, prior.quantiles, settings.knee)
-    solver = _Solver(image, prior, feature_loss, settings, Canvas(normalisation, grey=grey))
-    area = image.shape[-2] * image.shape[-1]
-    sparsity = settings.sparsity * (area / REFERENCE_AREA_PX) / int(coarse.sum())
-    optimised, losses = solver.solve(start, domain, sparsity, settings.iterations, progress)
+    canvas = Canvas(normalisation, grey=grey)
+    start, unit = _best_start(detector, image, domain, prior, settings, canvas, inpainters)
+    feature_loss = FeatureLoss(map_function(detector, start), prior.units, prior.quantiles, settings.knee)
+    solver = _Solver(image, prior, feature_loss, unit, settings, canvas)
+    optimised, losses = solver.solve(start, domain, settings.sparsity, settings.iterations, progress)
     mask = difference_mask(image, optimised, settings)
     recovered = image
     more: list[float] = []
@@ -106,23 +125,26 @@ def _best_start(
     domain: Mask,
     prior: Prior,
     settings: Settings,
-    normalisation: Normalisation,
+    canvas: Canvas,
     inpainters: Sequence[Inpainter],
-    *,
-    grey: bool,
-) -> Tensor:
-    """The fill N_0 with the smallest L(N_0) + beta R_MOG(N_0): the optimisation only leaves small valleys by itself."""
-    feature_loss = FeatureLoss(map_function(detector), prior.references, prior.quantiles, settings.knee)
-    pixels, inside = to_pixels(image, normalisation, grey=grey), _as_tensor(domain, image)
-    best, lowest = image, float("inf")
+) -> tuple[Tensor, float]:
+    """The fill N_0 with the smallest L / l + beta R_MOG / m, and l: the optimisation only leaves small valleys."""
+    feature_loss = FeatureLoss(map_function(detector), prior.units, prior.quantiles, settings.knee)
+    pixels, inside = canvas.pixels(image), _as_tensor(domain, image)
+    starts, losses, colours = [], [], []
     for inpainter in inpainters:
-        start = torch.where(inside, to_image(inpainter(pixels, domain), normalisation).to(image), image)
+        filled = to_image(inpainter(pixels, domain), canvas.normalisation).to(image)
+        start = torch.where(inside, filled, image)
         with torch.no_grad():
-            colours = prior.mixture.distances(start[0][:, inside[0, 0]].T, with_log_det=settings.with_log_det).sum()
-            loss = float(feature_loss(start) + settings.mixture * colours)
-        if len(inpainters) == 1 or loss < lowest:
-            best, lowest = start, loss
-    return best
+            distances = prior.mixture.distances(start[0][:, inside[0, 0]].T, with_log_det=settings.with_log_det)
+            losses.append(float(feature_loss(start)))
+        starts.append(start)
+        colours.append(float(distances.sum()) / float(prior.colour))
+    # A bad fill also disturbs the features of good pixels beside it.
+    calmest = starts[int(np.argmin(losses))]
+    unit = max(float(prior.pull), mean_pull(feature_loss, calmest, canvas, ~inside[:, 0]))
+    sums = [loss / unit + settings.mixture * colour for loss, colour in zip(losses, colours, strict=True)]
+    return starts[int(np.argmin(sums))], unit
 
 
 def difference_mask(image: Tensor, clean: Tensor, settings: Settings) -> Mask:
@@ -156,11 +178,18 @@ class _Solver:
     """Minimises eq. 12 over the pixels of a domain."""
 
     def __init__(
-        self, image: Tensor, prior: Prior, feature_loss: FeatureLoss, settings: Settings, canvas: Canvas
+        self,
+        image: Tensor,
+        prior: Prior,
+        feature_loss: FeatureLoss,
+        unit: float,
+        settings: Settings,
+        canvas: Canvas,
     ) -> None:
         self._image = image
-        self._mixture = prior.mixture
+        self._prior = prior
         self._feature_loss = feature_loss
+        self._unit = unit
         self._settings = settings
         self._canvas = canvas
         self._low, self._high = canvas.limits(prior.low.to(image), prior.high.to(image))
@@ -173,7 +202,7 @@ class _Solver:
         Args:
             start: Initial N, (1, 3, H, W).
             domain: Where N may differ from X.
-            sparsity: lambda; 0 for the re-estimation.
+            sparsity: Weight of the LOG penalty; 0 for the re-estimation.
             iterations: Most iterations.
             progress: Told how it goes.
         """
@@ -204,7 +233,7 @@ class _Solver:
         return window.pasted(self._image, result), losses
 
     def _objective(self, window: Window, given: Tensor, clean: Tensor, inside: Tensor, sparsity: float) -> Tensor:
-        """F(N) = L(N) + lambda R_s(X - N) + beta R_MOG(N) + gamma R_TV(N) (eq. 12); all sums over the domain.
+        """F(N) of eq. 12 in the units above; all sums over the domain.
 
         Outside of it N does not change, so leaving that out changes F by a constant.
         """
@@ -212,15 +241,16 @@ class _Solver:
         seen = clean
         if settings.clip is not None:
             seen = _ClippedGradient.apply(clean, settings.clip)
-        total = self._feature_loss(window.pasted(self._image, seen))
+        total = self._feature_loss(window.pasted(self._image, seen)) / self._unit
         where = inside[:, 0]
         if sparsity:
             total = total + sparsity * log_penalty(given - clean, settings.epsilon)[where].sum()
         if settings.mixture:
             pixels = clean[0][:, inside[0, 0]].T
-            total = total + settings.mixture * self._mixture.distances(pixels, with_log_det=settings.with_log_det).sum()
+            distances = self._prior.mixture.distances(pixels, with_log_det=settings.with_log_det)
+            total = total + settings.mixture / float(self._prior.colour) * distances.sum()
         if settings.smoothness:
-            total = total + settings.smoothness * total_variation(clean).sum()
+            total = total + settings.smoothness / float(self._prior.variation) * total_variation(clean).sum()
         return total
 
     def _settled(self, losses: list[float]) -> bool:

@@ -17,8 +17,9 @@ def log_penalty(anomaly: Tensor, epsilon: float) -> Tensor:
     """LOG penalty of each pixel (F2PAD eq. 8, reconstructed from the authors' published code of its reference 40).
 
     ``log(sqrt(r^2 + epsilon) + r)`` with r = the pixel's L2 norm over its channels, in the form ``asinh(r /
-    sqrt(epsilon))``, which differs by a constant, is zero at r = 0 and does not cancel. Its slope is ``1 /
-    sqrt(r^2 + epsilon)``: steep at zero, so that small differences vanish, and flat on true defects.
+    sqrt(epsilon))``, which differs by a constant, is zero at r = 0 and does not cancel. It is
+    multiplied by ``sqrt(1 + epsilon)``, so that its slope is one at r = 1 whatever epsilon is. The slope goes with
+    ``1 / sqrt(r^2 + epsilon)``: steep at zero, so that small differences vanish, and flat on true defects.
 
     Args:
         anomaly: A, (B, C, H, W).
@@ -31,7 +32,7 @@ def log_penalty(anomaly: Tensor, epsilon: float) -> Tensor:
     True
     """
     norm = (anomaly.square().sum(dim=1) + _AT_ZERO).sqrt()
-    return torch.asinh(norm / math.sqrt(epsilon))
+    return torch.asinh(norm / math.sqrt(epsilon)) * math.sqrt(1.0 + epsilon)
 
 
 def total_variation(image: Tensor) -> Tensor:

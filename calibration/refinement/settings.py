@@ -6,10 +6,6 @@ from dataclasses import dataclass, fields
 
 from inspector.domain.errors import DataError
 
-#: Area, in pixels, of the images on which the weight of the sparsity was found; it grows with the image's area, as
-#: the feature loss does.
-REFERENCE_AREA_PX = 96 * 96
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -19,10 +15,9 @@ class Settings:
     tunes its own for each category with labels.
 
     Attributes:
-        sparsity: lambda_0 at 96 x 96 px; lambda = lambda_0 / area of the coarse mask (the rule is the paper's, the
-            value ours).
-        mixture: beta, weight of the mixture of Gaussians (ours).
-        smoothness: gamma, weight of the total variation (ours).
+        sparsity: Weight of the LOG penalty beside the feature loss, each in its own units, see `optimise` (ours).
+        mixture: Weight of the mixture of Gaussians, likewise (ours).
+        smoothness: Weight of the total variation, likewise (ours).
         epsilon: Of the LOG penalty, in normalised units squared (ours).
         with_log_det: Adds log det of the covariances to the mixture's distances, which makes the nearest component
             literally the most likely one (the paper's prose says distance only).
@@ -31,8 +26,8 @@ class Settings:
         tonal: sigma_c of the sharing, in normalised units (paper, 3.0).
         step: Step size eta_0 at |a| = 1 (ours; the paper's alpha of 1.0 multiplies it).
         floor: Share of the step that a pixel with a = 0 keeps; without it such a pixel could never move again (ours).
-        clip: Largest absolute gradient of the feature loss at a pixel; None does not clip (the paper clips at 0.03
-            on its own scale).
+        clip: Largest absolute gradient of the feature loss at a pixel, in units of its mean at good ones; None does
+            not clip (the paper clips at 0.03 on its own scale).
         knee: kappa of the calibrated feature loss softplus(kappa (u - u_0)) / kappa; None takes u itself.
         patience: Iterations before the loss may stop the optimisation, and those over which its decrease is averaged.
         tolerance: Relative decrease of the loss in an iteration below which the optimisation stops (ours).
@@ -44,21 +39,21 @@ class Settings:
         smallest_px: Smaller pieces of the final mask are dropped (ours).
     """
 
-    sparsity: float = 300.0
-    mixture: float = 0.05
-    smoothness: float = 0.05
+    sparsity: float = 0.15
+    mixture: float = 0.1
+    smoothness: float = 0.1
     epsilon: float = 0.01
     with_log_det: bool = False
     window_px: int = 5
     spatial_px: float = 1.1
     tonal: float = 3.0
-    step: float = 0.04
+    step: float = 0.1
     floor: float = 0.25
     clip: float | None = None
     knee: float | None = None
     patience: tuple[int, int] = (50, 10)
     tolerance: float = 2e-5
-    iterations: int = 200
+    iterations: int = 100
     reestimation: int = 40
     difference: float = 0.2
     dilation: float = 0.12

@@ -31,15 +31,18 @@ def network_tensors(network: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def pack_weights(network: nn.Module, scores: Tensor, golden_frame: Tensor) -> bytes:
+def pack_weights(
+    network: nn.Module, scores: Tensor, golden_frame: Tensor, prior: Mapping[str, Tensor] | None = None
+) -> bytes:
     """Bytes of weights.safetensors.
 
     Args:
         network: The calibrated detector, backbones included, so that the line needs no other file.
         scores: float64, (n,), scores of the calibration's good parts.
         golden_frame: uint8 frame of the self-check.
+        prior: Named tensors of the refinement's prior, which the line does not read.
     """
-    tensors = network_tensors(network)
+    tensors = {**network_tensors(network), **(prior or {})}
     tensors[SCORES] = scores.to(torch.float64).contiguous()
     tensors[GOLDEN_FRAME] = golden_frame.contiguous()
     return save(tensors)

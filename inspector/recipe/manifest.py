@@ -260,6 +260,15 @@ class Golden(Part):
     """Largest accepted relative difference."""
 
 
+class PriorRecord(Part):
+    """What the recipe knows of its good parts for the refinement of rejects, in the tensors prior.*."""
+
+    parts: PositiveInt
+    """Good parts that it was learnt from."""
+    colours: PositiveInt
+    """Components of the mixture of colours."""
+
+
 class RecipeManifest(Part):
     """recipe.yaml."""
 
@@ -283,6 +292,8 @@ class RecipeManifest(Part):
     """Threshold and promise."""
     golden: Golden
     """Self-check of the line."""
+    prior: PriorRecord | None = None
+    """Present where the weights' file holds a prior for refinements; older and tiled recipes have none."""
     calibration: dict[str, Any]
     """Record of the calibration: data, split, schedule, losses, soundness, software."""
 

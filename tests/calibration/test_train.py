@@ -19,6 +19,7 @@ from calibration.datasets import open_dataset
 from calibration.features import load_batch
 from calibration.images import read_image
 from calibration.plan import Plan
+from calibration.refinement.files import recipe_prior
 from calibration.split import split_parts
 from calibration.train import calibrate
 from calibration.training import Step
@@ -288,3 +289,30 @@ def test_missing_gpu_is_told(quick_plan: QuickPlan, record: Any) -> None:
 def test_manifest_is_plain_data(quick_plan: QuickPlan, record: Any) -> None:
     manifest = calibrate(quick_plan(), record).manifest
     json.dumps(manifest.model_dump(mode="json"), allow_nan=False)
+
+
+def test_recipe_holds_what_a_refinement_needs_to_know_of_unseen_parts(
+    quick_plan: QuickPlan, category: Path, record: Any
+) -> None:
+    recipe = calibrate(quick_plan(), record)
+    prior = recipe_prior(recipe, say=record.say)
+    assert not any("learning" in line for line in record.said)
+    assert recipe.manifest.prior is not None
+    assert recipe.manifest.prior.parts == 9  # those of the validation and of the threshold
+    assert recipe.manifest.prior.colours == len(prior.mixture.weights)
+    paths = [sample.path for sample in open_dataset(category).train]
+    split = split_parts(20, folds=0, calibration_share=0.4, needed=598, seed=1)
+    unseen = [paths[part] for part in (*split.validation, *split.rounds[0].scored)]
+    preprocess = Preprocess(recipe.manifest.geometry, recipe.manifest.normalisation)
+    with torch.inference_mode():
+        maps = load_network(recipe)(load_batch(unseen, preprocess, torch.device("cpu"))).anomaly_maps.numpy()
+    assert float(prior.coarse) == pytest.approx(float(np.quantile(maps, 0.999)), rel=1e-4)
+    everything = load_batch(paths, preprocess, torch.device("cpu"))
+    assert torch.allclose(prior.high, everything.amax(dim=(0, 2, 3)) + 0.1)
+    sizes = sum(tensor.numel() * 4 for tensor in prior.tensors().values())
+    assert sizes < 1024
+
+
+def test_tiled_recipe_has_no_prior(quick_plan: QuickPlan, record: Any) -> None:
+    recipe = calibrate(quick_plan(tile_px=(32, 32), overlap_px=8), record)
+    assert recipe.manifest.prior is None

@@ -59,14 +59,22 @@ def test_a_detector_without_levels_is_refined_through_its_map() -> None:
 
 def test_a_location_as_good_as_usual_counts_its_pixels() -> None:
     maps = [torch.full((1, 1, 16, 16), 3.0), torch.full((1, 1, 4, 4), 7.0)]
-    loss = FeatureLoss(lambda images: maps, (torch.tensor(3.0), torch.tensor(7.0)), torch.ones(2))
-    assert float(loss(torch.zeros(1, 3, 64, 64))) == pytest.approx(64 * 64 / 16)
+    loss = FeatureLoss(lambda images: maps, torch.tensor([3.0, 7.0]), torch.ones(2))
+    assert float(loss(torch.zeros(1, 3, 64, 64))) == pytest.approx(64 * 64)
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_loss_knows_neither_the_scale_of_a_detector_nor_its_number_of_levels(scale: float, repeats: int) -> None:
+    scores = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(3)) * scale
+    loss = FeatureLoss(lambda images: [scores] * repeats, torch.full((repeats,), 0.3 * scale), torch.ones(repeats))
+    assert float(loss(torch.zeros(1, 3, 64, 64))) == pytest.approx(float(scores.sum()) / (0.3 * scale) * 16, rel=1e-5)
 
 
 def test_a_knee_makes_good_locations_flat_and_keeps_bad_ones() -> None:
     scores = torch.tensor([0.1, 50.0]).view(1, 1, 1, 2).requires_grad_()
-    loss = FeatureLoss(lambda images: [scores], (torch.tensor(1.0),), torch.tensor([2.0]), knee=3.0)
-    (gradient,) = torch.autograd.grad(loss(torch.zeros(1, 3, 4, 8)), scores)
+    loss = FeatureLoss(lambda images: [scores], torch.tensor([1.0]), torch.tensor([2.0]), knee=3.0)
+    (gradient,) = torch.autograd.grad(loss(torch.zeros(1, 3, 1, 2)), scores)
     good, bad = gradient.flatten().tolist()
     assert bad == pytest.approx(1.0, rel=1e-3)
     assert good < 0.01
@@ -78,12 +86,11 @@ def test_loss_of_the_network_is_its_fused_map_and_flows_through_both_backbones()
     sides = [build_backbone(name) for name in ("squeezenet1_1", "resnet18")]
     network = build_network(*sides, latents=(4, 4, 4), input_px=(64, 64)).eval().requires_grad_(False).double()
     image = torch.randn(1, 3, 64, 64, dtype=torch.float64, requires_grad=True)
-    references = tuple(torch.ones(()) for _ in range(3))
-    loss = FeatureLoss(map_function(network), references, torch.ones(3))
+    loss = FeatureLoss(map_function(network), torch.ones(3), torch.ones(3))
     value = loss(image)
     # Levels of whole strides: the mean of the maps over the pixels is the mean over the levels' locations, up to
     # the interpolation at the borders.
-    fused = float(network(image.detach()).anomaly_maps.mean()) * 64 * 64 / 16
+    fused = float(network(image.detach()).anomaly_maps.mean()) * 64 * 64
     assert float(value.detach()) == pytest.approx(fused, rel=0.1)
     (gradient,) = torch.autograd.grad(value, image)
     direction = gradient / gradient.norm()

@@ -20,18 +20,19 @@ IMAGES = hnp.arrays(np.float64, (1, 3, 4, 5), elements=st.floats(-3, 3).map(lamb
 def test_log_penalty_is_the_published_logarithm_up_to_a_constant(anomaly: np.ndarray, epsilon: float) -> None:
     norm = np.linalg.norm(anomaly, axis=1)
     published = np.log(np.sqrt(norm**2 + epsilon) + norm)
-    ours = log_penalty(torch.from_numpy(anomaly), epsilon).numpy() + 0.5 * math.log(epsilon)
+    ours = log_penalty(torch.from_numpy(anomaly), epsilon).numpy() / math.sqrt(1 + epsilon) + 0.5 * math.log(epsilon)
     assert ours == pytest.approx(published, abs=1e-4)
 
 
 @given(st.floats(0.01, 10.0), st.floats(1e-3, 1.0))
-def test_slope_of_the_log_penalty(norm: float, epsilon: float) -> None:
+def test_slope_of_the_log_penalty_is_one_at_one(norm: float, epsilon: float) -> None:
     anomaly = torch.zeros(1, 3, 1, 1, dtype=torch.float64)
     anomaly[0, 1] = norm
     anomaly.requires_grad_()
     log_penalty(anomaly, epsilon).sum().backward()
     assert anomaly.grad is not None
-    assert float(anomaly.grad[0, 1, 0, 0]) == pytest.approx(1 / math.sqrt(norm**2 + epsilon), rel=1e-6)
+    expected = math.sqrt((1 + epsilon) / (norm**2 + epsilon))
+    assert float(anomaly.grad[0, 1, 0, 0]) == pytest.approx(expected, rel=1e-6)
 
 
 def test_log_penalty_has_a_gradient_at_zero() -> None:
