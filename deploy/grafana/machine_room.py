@@ -148,6 +148,40 @@ def rows() -> Rows:
             width=8,
         ),
     ]
+    archive: list[AnyPanel] = [
+        lines(
+            Text(
+                "Archive entries",
+                "Pictures an hour: written; failed (disk full, read-only or gone); overrun (disk too slow); refused "
+                "(the archive process was not there); unmatched (no verdict came, a few at a restart).",
+                units.Short,
+            ),
+            Query(
+                'sum by (station, outcome) (increase(inspector_archive_entries_total{station=~"$station"}[1h]))',
+                "{{station}} {{outcome}}",
+            ),
+            width=8,
+        ),
+        lines(
+            Text(
+                "Size of the archive",
+                "Its files, and the quota that they are kept below.",
+                units.BytesIEC,
+            ),
+            Query('inspector_archive_size_bytes{station=~"$station"}', "{{station}}"),
+            Query('inspector_archive_quota_bytes{station=~"$station"}', "{{station}} quota"),
+            width=8,
+        ),
+        lines(
+            Text(
+                "Oldest picture",
+                "How far back the archive reaches. Where bytes are short it is less than the quota's days.",
+                units.Seconds,
+            ),
+            Query('inspector_archive_oldest_age_seconds{station=~"$station"}', "{{station}}"),
+            width=8,
+        ),
+    ]
     machine: list[AnyPanel] = [
         lines(
             Text("Disk", "Free share of each file system.", units.PercentUnit),
@@ -199,6 +233,7 @@ def rows() -> Rows:
         ("Queues and messages", queues),
         ("Camera", camera),
         ("Gate and records", gate),
+        ("Archive (where one is configured)", archive),
         ("Machine (where node_exporter runs)", machine),
         ("GPU (where dcgm-exporter runs)", gpu),
     )

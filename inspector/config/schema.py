@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from inspector.config.cameras import CameraConfig, Strict
 
@@ -42,8 +42,11 @@ class Worker(Strict):
 
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the network runs; never chosen silently."""
-    precision: Literal["float32"] = "float32"
-    """Arithmetic of the network."""
+    engine: Literal["openvino", "pytorch"] | None = None
+    """What runs the network; null takes openvino on the CPU and pytorch on a GPU."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the network: that which the recipe was calibrated with. bfloat16 needs openvino and a CPU that
+    has it."""
     threads: int = Field(default=2, ge=1, le=256)
     """Threads of the network on the CPU."""
     max_batch: int = Field(default=4, ge=1, le=64)
@@ -51,6 +54,19 @@ class Worker(Strict):
     allow_random_weights: bool = False
     """Accept a recipe whose backbones have random weights. Such a recipe can't inspect: for trials of the
     chain only."""
+
+    @model_validator(mode="after")
+    def _engine_fits(self) -> Worker:
+        if self.device == "cuda" and self.engine == "openvino":
+            raise ValueError("engine openvino runs on the CPU: take device cpu, or engine pytorch")
+        if self.precision == "bfloat16" and self.chosen_engine != "openvino":
+            raise ValueError("precision bfloat16 needs engine openvino on device cpu")
+        return self
+
+    @property
+    def chosen_engine(self) -> Literal["openvino", "pytorch"]:
+        """The engine, with the default filled in."""
+        return self.engine or ("openvino" if self.device == "cpu" else "pytorch")
 
 
 class Verdicts(Strict):
@@ -87,6 +103,26 @@ class Metrics(Strict):
     @classmethod
     def _local(cls, host: str) -> str:
         return _loopback_or_raise(host)
+
+
+class Archive(Strict):
+    """Pictures and verdicts on the disk: every reject whose frame arrived, and a sample of the passes."""
+
+    folder: Path
+    """Where they go; each station needs a folder of its own."""
+    pass_ratio: float = Field(default=0.01, ge=0, le=1)
+    """Share of the passed parts that are kept too."""
+    quota_bytes: int = Field(default=20_000_000_000, ge=1_000_000)
+    """The oldest entries are deleted to stay below so many bytes."""
+    quota_days: float = Field(default=90.0, gt=0)
+    """Entries older than so many days are deleted."""
+    format: Literal["png", "jpg"] = "png"
+    """Of the pictures: png keeps every pixel, jpg is some ten times smaller."""
+    heatmaps: bool = False
+    """Compute the anomaly map of each entry again and draw it beside the picture; takes a processor's spare time and
+    the memory of a second worker."""
+    queue_frames: int = Field(default=16, ge=1, le=1024)
+    """Frames that may wait for a slow disk; one more is not kept, and counted."""
 
 
 class Supervision(Strict):
@@ -133,6 +169,10 @@ class InspectorConfig(Strict):
     """Where verdicts go."""
     metrics: Metrics = Metrics()
     """The Prometheus endpoint."""
+    archive: Archive | None = None
+    """Pictures and verdicts on the disk; null keeps none."""
+    audit_log: Path | None = None
+    """JSON-lines file that every change of the running line is written to, with who and why; null writes none."""
     supervision: Supervision = Supervision()
     """Restarts and time limits of the processes."""
     runtime_dir: Path | None = None

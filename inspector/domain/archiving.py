@@ -20,7 +20,7 @@ def sampled(trigger: int, ratio: float) -> bool:
         ratio: Share of the parts to keep, in [0, 1].
 
     >>> sum(sampled(trigger, 0.01) for trigger in range(10_000))
-    100
+    101
     """
     return trigger * _GOLDEN % _RANGE < ratio * _RANGE
 

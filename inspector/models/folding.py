@@ -11,7 +11,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from inspector.models.feature_mapping import ConvBlock
 
-
 Network = TypeVar("Network", bound=nn.Module)
 
 

@@ -99,6 +99,13 @@ class LineMetrics:
         self.malformed = counter("inspector_malformed_messages", "Messages that could not be read.", "receiver")
         self.restarts = counter("inspector_process_restarts", "Starts after the first.", "process")
         self.log_dropped = counter("inspector_log_records_dropped", "Verdicts missing in the JSON-lines file.")
+        self.archive_entries = counter(
+            "inspector_archive_entries",
+            "Archive entries by what became of them: written; failed (disk); overrun (disk too slow); refused (archive "
+            "process not there or full); unmatched (no verdict came).",
+            "outcome",
+        )
+        self.archive_restarts = counter("inspector_archive_restarts", "Starts of the archive process after the first.")
         self.stage = Histogram(
             "inspector_stage_seconds",
             "Latency by stage; whole is from trigger to verdict.",
@@ -132,18 +139,22 @@ class LineMetrics:
         self.queue_capacity = gauge("inspector_queue_capacity_frames", "Frames that may wait for the worker.")
         self.slots_in_use = gauge("inspector_ring_slots", "Slots of the frame ring that hold a frame.")
         self.slots_capacity = gauge("inspector_ring_capacity_slots", "Slots of the frame ring; 0 without one.")
+        self.archive_up = gauge("inspector_archive_up", "1 while the archive process runs; absent without an archive.")
+        self.archive_stored = gauge("inspector_archive_stored_entries", "Entries in the archive.")
+        self.archive_bytes = gauge("inspector_archive_size_bytes", "Files of the archive's entries.")
+        self.archive_quota = gauge("inspector_archive_quota_bytes", "Bytes that the archive may take.")
+        self.archive_oldest = gauge("inspector_archive_oldest_age_seconds", "Age of the archive's oldest entry.")
+        self.archive_queue = gauge("inspector_archive_queue_entries", "Entries that wait for the disk.")
         self.up = gauge("inspector_process_up", "1 while the process runs and is ready.", "process")
         self.deadline = gauge("inspector_deadline_seconds", "Time from trigger to the deadline of its verdict.")
         self.heartbeat = gauge("inspector_heartbeat_timestamp_seconds", "Wall time of the gate loop's last turn.")
         self.deadline.labels(station).set(deadline_s)
-        for name, text, value in (
-            ("inspector_threshold", "Threshold of the score.", threshold.value),
-            ("inspector_recipe_target_ratio", "False-reject rate that was asked for.", threshold.target),
-            ("inspector_recipe_promise_ratio", "False-reject rate that the calibration supports.", threshold.promise),
-            ("inspector_recipe_confidence_ratio", "Confidence of that promise.", threshold.confidence),
-        ):
-            gauge(name, text).labels(station).set(value)
-        gauge("inspector_recipe_info", "The recipe in use.", *recipe).labels(station, *recipe.values()).set(1)
+        self.threshold = gauge("inspector_threshold", "Threshold of the score.")
+        self.target = gauge("inspector_recipe_target_ratio", "False-reject rate that was asked for.")
+        self.promise = gauge("inspector_recipe_promise_ratio", "False-reject rate that the calibration supports.")
+        self.confidence = gauge("inspector_recipe_confidence_ratio", "Confidence of that promise.")
+        self.recipe_info = gauge("inspector_recipe_info", "The recipe in use.", *recipe)
+        self.recipe(threshold, recipe)
         gauge("inspector_build_info", "The program.", "version").labels(station, version).set(1)
         for look in (self.brightness, self.white, self.sharpness, self.median_ratio):
             look.labels(station).set(math.nan)  # nothing was seen yet
@@ -160,15 +171,32 @@ class LineMetrics:
         for metric in (self.triggers, self.stray_results, self.duplicate_triggers, self.log_dropped, self.score):
             metric.labels(station)
         self.expired_leases.labels(station)
-        for receiver in ("gate", "camera", "worker"):
+        self.archive_restarts.labels(station)
+        for outcome in ("written", "failed", "overrun", "refused", "unmatched"):
+            self.archive_entries.labels(station, outcome)
+        for receiver in ("gate", "camera", "worker", "archive"):
             self.malformed.labels(station, receiver)
-        self._threshold = threshold.value
 
-    def verdict(self, verdict: Verdict) -> None:
-        """Counts a verdict and observes its stages."""
+    def recipe(self, threshold: Threshold, labels: dict[str, str]) -> None:
+        """Shows the recipe in use.
+
+        Args:
+            threshold: Its threshold and promise.
+            labels: As those of the first recipe.
+        """
+        station = self._station
+        self.threshold.labels(station).set(threshold.value)
+        self.target.labels(station).set(threshold.target)
+        self.promise.labels(station).set(threshold.promise)
+        self.confidence.labels(station).set(threshold.confidence)
+        self.recipe_info.clear()
+        self.recipe_info.labels(station, *labels.values()).set(1)
+
+    def verdict(self, verdict: Verdict, threshold: float) -> None:
+        """Counts a verdict, given by a threshold, and observes its stages."""
         self.parts.labels(self._station, verdict.decision.value, verdict.cause.value).inc()
-        if verdict.score is not None and self._threshold > 0:
-            self.score.labels(self._station).observe(verdict.score / self._threshold)
+        if verdict.score is not None and threshold > 0:
+            self.score.labels(self._station).observe(verdict.score / threshold)
         for stage, duration_ns in verdict.stages_ns.items():
             self.stage.labels(self._station, stage).observe(duration_ns / 1e9)
         self.stage.labels(self._station, "whole").observe(verdict.whole_ns / 1e9)

@@ -17,6 +17,8 @@ log = logging.getLogger("inspector")
 
 #: Exit codes of errors that a new process would meet again.
 _HOPELESS = frozenset({ConfigError.exit_code, RecipeError.exit_code})
+#: A killed process is gone within so long, a worker that gives back a GPU's memory too.
+_DEATH_S = 1.0
 # OpenMP threads that spin at the end of every loop take the core that camera process and gate need; on two busy
 # cores that makes the network many times slower. The environment may say otherwise.
 _QUIET_OPENMP = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -33,6 +35,7 @@ class Child:
         start_timeout_ns: A child that is not ready after so long is killed.
         heartbeat_timeout_ns: A ready child without progress for so long is killed.
         retry: When a child that had its camera and lost it is tried again, apart from the budget.
+        number: Gives the number of the next incarnation; None counts up.
         pass_fds: File descriptors that the child inherits, under the same numbers.
         command: For tests: the command line before the path of the orders.
 
@@ -54,6 +57,7 @@ class Child:
         start_timeout_ns: int,
         heartbeat_timeout_ns: int,
         retry: LossRetry | None = None,
+        number: Callable[[], int] | None = None,
         pass_fds: tuple[int, ...] = (),
         command: list[str] | None = None,
     ) -> None:
@@ -66,6 +70,8 @@ class Child:
         self._make_job = make_job
         self._budget = budget
         self._retry = retry
+        self._number = number
+        self._retired = False
         self._pass_fds = pass_fds
         self._folder = folder
         self._start_timeout_ns = start_timeout_ns
@@ -93,7 +99,7 @@ class Child:
         """Starts a process. Its standard input is the lifeline; it dies with the gate, even by SIGKILL."""
         if self.incarnation:
             self.restarts += 1
-        self.incarnation += 1
+        self.incarnation = self.incarnation + 1 if self._number is None else self._number()
         self._start_due_ns = None
         orders = self._folder / f"{self.role}-{self.incarnation}.json"
         descriptor = os.open(orders, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -149,7 +155,8 @@ class Child:
         if self._process.poll() is None and silent_ns > limit_ns:
             state = "no progress" if self.ready else "not ready"
             log.error("%s[%d]: %s for %.1f s, killed", self.role, self._process.pid, state, silent_ns / 1e9)
-            self.kill()
+            self.kill(_DEATH_S)
+            self._progressed_ns = now_ns  # not again at once if it is stuck in a driver and does not die
         return self._reap(now_ns)
 
     def _reap(self, now_ns: int) -> bool:
@@ -157,6 +164,9 @@ class Child:
             return False
         code = self.exit_code = self._process.returncode
         self._close()
+        if self._retired:
+            self.exhausted = True
+            return True
         if code in _HOPELESS:
             self._start_due_ns, end = None, "starting it again would not help"
         elif code == CameraError.exit_code and self._was_ready and self._retry is not None:
@@ -170,11 +180,27 @@ class Child:
         log.error("%s: process gone (%s), %s", self.role, reason, after)
         return True
 
-    def kill(self) -> None:
-        """Ends the process now, even a stopped one."""
+    def retire(self) -> None:
+        """Asks the process to stop, and starts no other; `watch` tells when it is gone."""
+        self._retired = True
+        self.tell("stop")
+
+    def dismiss(self) -> None:
+        """Ends the process at once, without waiting, and starts no other."""
+        self._retired = True
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+
+    def kill(self, patience_s: float) -> None:
+        """Ends the process, even a stopped one, and waits for its end. One that is stuck in a driver or a dead disk
+        ends later: the line goes on without it.
+        """
+        if self._process is not None:
+            self._process.kill()
+            try:
+                self._process.wait(patience_s)
+            except subprocess.TimeoutExpired:
+                log.error("%s[%d]: killed, and still there after %.1f s", self.role, self._process.pid, patience_s)
 
     def finish(self, timeout_s: float) -> None:
         """Asks the process to stop, waits, kills it if it doesn't. Idempotent."""
@@ -185,7 +211,7 @@ class Child:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             log.error("%s[%d]: did not stop within %.1f s, killed", self.role, self._process.pid, timeout_s)
-            self.kill()
+            self.kill(timeout_s)
         self._close()
 
     def _close(self) -> None:

@@ -19,18 +19,22 @@ from inspector.config.schema import InspectorConfig
 from inspector.domain.errors import RecipeError
 from inspector.domain.ledger import Tally
 from inspector.domain.threshold import Threshold
+from inspector.outputs.audit_log import AuditLog
 from inspector.outputs.metrics import LineMetrics
 from inspector.outputs.publisher import Publisher
 from inspector.outputs.service_manager import ServiceManager
 from inspector.outputs.verdict_log import VerdictLog
 from inspector.recipe.store import Recipe, load_recipe
+from inspector.roles.active_recipe import ActiveRecipe
+from inspector.roles.control_desk import ControlDesk
 from inspector.roles.gate import Gate, Outputs, Watcher
+from inspector.wire.archive_socket import ArchiveOutbox
+from inspector.wire.control import ControlSocket
 from inspector.wire.endpoints import RuntimeFolder, runtime_folder
 from inspector.wire.gate_socket import GateInbox
 from inspector.wire.ring import RingHandle, close_ring, create_ring
 
 log = logging.getLogger("inspector")
-
 
 #: Size of a slot where the recipe does not fix the frame's: 22 megapixels in colour. Larger frames go as messages.
 _ANY_FRAME_BYTES = 64 << 20
@@ -55,14 +59,22 @@ def admit_recipe(config: InspectorConfig) -> Recipe:
     """Opens the configured recipe and refuses one that can't inspect.
 
     Raises:
-        RecipeError: Damaged, or with random weights that the configuration doesn't ask for by name.
+        RecipeError: Damaged, of another precision than the worker's, or with random weights that the configuration
+            doesn't ask for by name.
     """
-    recipe = load_recipe(config.recipe)
+    # Where a link leads now: a running line must not find another recipe there later.
+    recipe = load_recipe(config.recipe.resolve())
     if recipe.manifest.random_weights and not config.worker.allow_random_weights:
         raise RecipeError(
             f"{recipe.folder}: its backbones have random weights, which can't inspect (58 % image AUROC in the PFM "
             "paper, against 97 %); calibrate with weights 'bundled' or 'imagenet', or set "
             "worker.allow_random_weights: true to try the chain"
+        )
+    if recipe.manifest.precision != config.worker.precision:
+        raise RecipeError(
+            f"{recipe.folder}: its threshold was set with scores in {recipe.manifest.precision}, and worker.precision "
+            f"is {config.worker.precision}; set worker.precision: {recipe.manifest.precision}, or calibrate again with "
+            f"--precision {config.worker.precision}"
         )
     return recipe
 
@@ -105,6 +117,11 @@ def open_station(
         ring = _ring(config, recipe)
         if ring is not None:
             stack.callback(close_ring, ring)
+        archive = None if config.archive is None else ArchiveOutbox.for_verdicts(context, folder.archive)
+        if archive is not None:
+            stack.callback(archive.close)
+        control = ControlSocket(folder.path, clock_ns)
+        stack.callback(control.close)
         gate = Gate(
             config,
             recipe,
@@ -113,6 +130,9 @@ def open_station(
             outputs,
             run_id=uuid.uuid4().hex,
             ring=ring,
+            archive=archive,
+            control=ControlDesk(control, AuditLog(config.audit_log)),
+            admit=lambda path: admit_recipe(config.model_copy(update={"recipe": path})),
             watcher=watcher,
             clock_ns=clock_ns,
         )
@@ -124,7 +144,8 @@ def _ring(config: InspectorConfig, recipe: Recipe) -> RingHandle | None:
     if config.transport != "shared_memory":
         return None
     # Those that wait, those that are computed, one that is being written and one that a source has ready.
-    slots = config.line.queue_frames + config.worker.max_batch + 2
+    # During a change of the recipe two workers compute.
+    slots = config.line.queue_frames + 2 * config.worker.max_batch + 2
     geometry = recipe.manifest.geometry
     if geometry.frame_px is None:  # any size: memory is taken as frames come
         return create_ring(slots, _ANY_FRAME_BYTES, allocate=False)
@@ -141,13 +162,7 @@ def _metrics(config: InspectorConfig, recipe: Recipe) -> LineMetrics:
         station=config.station,
         deadline_s=config.line.deadline_ms / 1000,
         threshold=Threshold(**manifest.threshold.model_dump()),
-        recipe={
-            "recipe": manifest.name,
-            "recipe_version": str(manifest.version),
-            "hash": recipe.content_hash,
-            "detector": manifest.network.detector,
-            "threshold_method": manifest.threshold.method,
-        },
+        recipe=ActiveRecipe(recipe).labels(),
         version=inspector.__version__,
     )
 

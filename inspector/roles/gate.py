@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import zmq
 
@@ -16,15 +19,20 @@ from inspector.domain.drift import DriftMonitor
 from inspector.domain.errors import FatalError
 from inspector.domain.ledger import Ledger, OpenPart, Tally
 from inspector.domain.restarts import LossRetry, RestartBudget
-from inspector.domain.threshold import Threshold, conformal_p_value, decide
+from inspector.domain.threshold import conformal_p_value, decide
 from inspector.domain.verdict import Cause, Decision, Verdict
 from inspector.outputs.metrics import LineMetrics
 from inspector.outputs.publisher import Publisher
 from inspector.outputs.service_manager import ServiceManager
 from inspector.outputs.verdict_log import VerdictLog
-from inspector.recipe.store import Recipe
+from inspector.recipe.store import Recipe, load_recipe, point_to
+from inspector.roles.active_recipe import ActiveRecipe
+from inspector.roles.archive_link import ArchiveLink
+from inspector.roles.changeover import Changeover
 from inspector.roles.child import Child
+from inspector.roles.control_desk import ControlDesk
 from inspector.roles.job import Job
+from inspector.wire.archive_socket import ArchiveOutbox
 from inspector.wire.endpoints import RuntimeFolder
 from inspector.wire.gate_socket import GateInbox
 from inspector.wire.messages import GateMessage, Refused, Result, State, Trigger
@@ -39,7 +47,13 @@ _MESSAGES = 256
 #: Where a process is gone, everything that it said before.
 _ALL = 1_000_000
 _HEARTBEAT_NS = 1_000_000_000
+#: Deaths of the archive process that lie longer ago no longer lengthen the pause before its next start.
+_ARCHIVE_WINDOW_NS = 600_000_000_000
+#: It shares what processor time the others leave.
+_ARCHIVE_HEARTBEAT_S = 60.0
 _HOUSEKEEPING_NS = 100_000_000
+#: A worker whose recipe was replaced stays at least so long, and until its last part has a verdict.
+_RETIREMENT_NS = 1_000_000_000
 
 #: Told every verdict, after it was published.
 Watcher = Callable[[Verdict], None]
@@ -73,6 +87,9 @@ class Gate:
         outputs: Where decisions go.
         run_id: Label of this run on the records.
         ring: Shared memory for frames, handed to the children; None sends frames as messages.
+        archive: Where verdicts for the archive go; None keeps none.
+        control: Requests of people; None takes none.
+        admit: Opens a recipe of this station, or raises.
         watcher: Told every verdict.
         clock_ns: Monotonic clock.
 
@@ -92,16 +109,20 @@ class Gate:
         *,
         run_id: str,
         ring: RingHandle | None = None,
+        archive: ArchiveOutbox | None = None,
+        control: ControlDesk | None = None,
+        admit: Callable[[Path], Recipe] = load_recipe,
         watcher: Watcher = lambda verdict: None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.stopping = False
         self._config = config
-        self._recipe = recipe
-        self._recipe_hash = bytes.fromhex(recipe.content_hash)
-        self._threshold = Threshold(**recipe.manifest.threshold.model_dump())
-        self._scores = recipe.calibration_scores().tolist()
-        self._drift = DriftMonitor(self._scores, self._threshold.value)
+        self._active = ActiveRecipe(recipe)
+        self._known = {self._active.hash: self._active}
+        self._former: Path | None = None
+        self._admit = admit
+        self._change: Changeover | None = None
+        self._numbers = itertools.count(1)
         self._folder = folder
         self._ring = ring
         self._inbox = inbox
@@ -112,7 +133,13 @@ class Gate:
         self._ledger = Ledger(round(config.line.deadline_ms * 1e6), config.line.open_parts)
         self._memory = folder.path / "camera"
         self.camera = self._child("camera")
-        self.worker = self._child("worker")
+        self.worker = self._worker(recipe)
+        self._archive: ArchiveLink | None = None
+        if config.archive is not None and archive is not None:
+            child = self._archive_child()
+            self._archive = ArchiveLink(config.archive, child, archive, outputs.metrics, config.station)
+        self._control = control
+        self._paused = False
         self._early: dict[int, Result] = {}
         self._armed = False
         self._served = False
@@ -144,8 +171,12 @@ class Gate:
         self._memory.mkdir()
         for child in (self.worker, self.camera):
             child.start(self._clock_ns())
+        if self._archive is not None:
+            self._archive.start(self._clock_ns())
         poller = zmq.Poller()
         poller.register(self._inbox.socket, zmq.POLLIN)
+        if self._control is not None:
+            poller.register(self._control.fileno(), zmq.POLLIN)
         gc.collect()
         gc.freeze()
         try:
@@ -158,34 +189,51 @@ class Gate:
             self._outputs.service_manager.notify("STOPPING=1")
             self._settle(self._ledger.settle_all(Cause.SHUTDOWN, self._clock_ns()))
             share = max(0.5, supervision.stop_timeout_s / 4)
-            for child in (self.camera, self.worker):
+            children = (self.camera, *self._workers())
+            for child in children:
                 child.tell("stop")
-            for child in (self.camera, self.worker):
+            for child in children:
                 child.finish(share)
             self._take_messages(_ALL)
             self._settle(self._ledger.settle_all(Cause.SHUTDOWN, self._clock_ns()))
+            if self._archive is not None:  # last: it waits for the verdicts of its frames
+                self._archive.finish(share)
+                self._take_messages(_ALL)
             self._housekeep(self._clock_ns())
             self._heartbeat(self._clock_ns(), "stopped")
         return self._ledger.tally()
 
-    def _child(self, role: str) -> Child:
+    def _job(self, incarnation: int, recipe: Recipe | None = None, *, standby: bool = False) -> Job:
+        """Orders of a child; it works with the recipe in use unless another is named."""
+        recipe = recipe or self._active.recipe
+        return Job(
+            config=self._config.model_copy(update={"recipe": recipe.folder}),
+            incarnation=incarnation,
+            frames_endpoint=self._folder.frames,
+            gate_endpoint=self._folder.gate,
+            archive_endpoint=self._folder.archive,
+            first_part=self._ledger.tally().triggered,
+            memory=self._memory,
+            ring=self._ring,
+            standby=standby,
+            recipe_hash=recipe.content_hash,
+        )
+
+    def _worker(self, recipe: Recipe) -> Child:
+        """A worker for a recipe; one whose recipe is not in use yet waits to be armed."""
+        return self._child(
+            "worker",
+            lambda number: self._job(number, recipe, standby=self._active.recipe is not recipe),
+            lambda: next(self._numbers),
+        )
+
+    def _child(
+        self, role: str, make_job: Callable[[int], Job] | None = None, number: Callable[[], int] | None = None
+    ) -> Child:
         supervision = self._config.supervision
-
-        def make_job(incarnation: int) -> Job:
-            return Job(
-                config=self._config,
-                incarnation=incarnation,
-                frames_endpoint=self._folder.frames,
-                gate_endpoint=self._folder.gate,
-                first_part=self._ledger.tally().triggered,
-                memory=self._memory,
-                ring=self._ring,
-                recipe_hash=self._recipe.content_hash,
-            )
-
         return Child(
             role,
-            make_job,
+            make_job or self._job,
             RestartBudget(supervision.restarts, round(supervision.restart_window_s * 1e9)),
             self._folder.path,
             start_timeout_ns=round(supervision.start_timeout_s * 1e9),
@@ -194,7 +242,20 @@ class Gate:
                 None if supervision.camera_retry_s is None else round(supervision.camera_retry_s * 1e9),
                 longest_pause_ns=round(supervision.camera_pause_s * 1e9),
             ),
+            number=number,
             pass_fds=() if self._ring is None else (self._ring.fd,),
+        )
+
+    def _archive_child(self) -> Child:
+        """Started again for ever, with a pause that grows to a minute; at the lowest priority it may be slow."""
+        supervision = self._config.supervision
+        return Child(
+            "archive",
+            self._job,
+            RestartBudget(_ALL, _ARCHIVE_WINDOW_NS, pause_ns=1_000_000_000, longest_pause_ns=60_000_000_000),
+            self._folder.path,
+            start_timeout_ns=round(supervision.start_timeout_s * 1e9),
+            heartbeat_timeout_ns=round(max(supervision.heartbeat_timeout_s, _ARCHIVE_HEARTBEAT_S) * 1e9),
         )
 
     def _turn(self) -> None:
@@ -202,11 +263,13 @@ class Gate:
         now_ns = self._clock_ns()
         self._settle(self._ledger.expire(now_ns))
         self._watch_children(now_ns)
+        if self._control is not None:
+            self._control.serve(self)
         self._arm()
         if now_ns - self._housekept_ns >= _HOUSEKEEPING_NS:
             self._housekeep(now_ns)
         if now_ns - self._heartbeat_ns >= _HEARTBEAT_NS:
-            self._heartbeat(now_ns, "running" if self._armed else "starting")
+            self._heartbeat(now_ns, self._state())
 
     def _patience_ms(self) -> int:
         due_ns = self._ledger.next_deadline_ns()
@@ -229,7 +292,7 @@ class Gate:
 
     def _arm(self) -> None:
         """Triggers are wanted once a worker is ready; a camera process that is new is armed at once afterwards."""
-        if self.stopping or self._armed or not self.camera.ready:
+        if self.stopping or self._armed or self._paused or not self.camera.ready:
             return
         if not self._served and not self.worker.ready:
             return
@@ -237,8 +300,111 @@ class Gate:
         self._armed = True
         if not self._served:
             self._served = True
-            log.info("ready: station %s, recipe %s", self._config.station, self._recipe.content_hash[:12])
+            log.info("ready: station %s, recipe %s", self._config.station, self._active.recipe.content_hash[:12])
             self._outputs.service_manager.notify("READY=1")
+
+    def pause(self) -> None:
+        """Wants no more triggers until `resume`; what is open gets its verdicts."""
+        self._paused, self._armed = True, False
+        self.camera.tell("disarm")
+
+    def resume(self) -> None:
+        """Wants triggers again."""
+        self._paused = False
+
+    def status(self) -> dict[str, Any]:
+        """How the line stands, for people and for JSON."""
+        tally = self._ledger.tally()
+        return {
+            "station": self._config.station,
+            "state": self._state(),
+            **self._active.on_record(),
+            "folder": str(self._active.recipe.folder),
+            "changeover": "none" if self._change is None else self._change.describe(),
+            "triggered": tally.triggered,
+            "pass": tally.passed,
+            "fail": tally.failed,
+            "not_inspected": tally.not_inspected,
+            "pending": tally.pending,
+            "camera_ready": self.camera.ready,
+            "worker_ready": self.worker.ready,
+            "restarts": self.camera.restarts + self.worker.restarts,
+            "drift_alarm": self._active.drift.alarm,
+        }
+
+    def activate(self, folder: Path, who: str, why: str) -> None:
+        """Begins to take up another recipe; the line goes on meanwhile (`Changeover`).
+
+        Raises:
+            FatalError: It can't be begun now.
+        """
+        if self._change is not None and self._change.under_way:
+            raise FatalError(f"a change is under way ({self._change.describe()}); wait for its end")
+        if not self._served or self.stopping or not self.worker.ready:
+            raise FatalError("the line does not run; a recipe is taken up by a line that does")
+        self._change = Changeover(folder, who, why, self._admit, self._worker)
+
+    def rollback(self, who: str, why: str) -> None:
+        """Begins to take up the recipe that was in use before.
+
+        Raises:
+            FatalError: There was none, or it can't be begun now.
+        """
+        if self._former is None:
+            raise FatalError("no other recipe was in use since the daemon started; name one with activate")
+        self.activate(self._former, who, why)
+
+    def _workers(self) -> list[Child]:
+        """The worker in use, and the one that comes or goes during a change of the recipe."""
+        other = None if self._change is None else self._change.worker
+        return [self.worker] if other is None else [self.worker, other]
+
+    def _change_over(self, change: Changeover, now_ns: int) -> None:
+        if change.stage == "retiring":
+            self._retire(change, now_ns)
+        elif change.advance(now_ns):
+            assert change.recipe is not None
+            problem = self._changed_on_record(change)
+            if problem is not None:
+                change.fail(problem)
+                return
+            former, self._former = self._active, self._active.recipe.folder
+            self._active, self.worker = change.take_over(self.worker, now_ns)
+            self._known = {former.hash: former, self._active.hash: self._active}
+            self._outputs.metrics.recipe(self._active.threshold, self._active.labels())
+            if self._archive is not None:
+                self._archive.child.tell("stop")  # it comes back with the recipe in use
+            log.warning("recipe %s is in use, in place of %s", self._active.recipe.folder, self._former)
+
+    def _changed_on_record(self, change: Changeover) -> str | None:
+        """Writes the change to the audit log and to the link that the configuration names; why that can't be done."""
+        assert change.recipe is not None
+        facts = {"recipe": str(change.folder), "recipe_hash": change.recipe.recipe.content_hash}
+        facts["former_hash"] = self._active.recipe.content_hash
+        try:
+            if self._control is not None:
+                self._control.audit.append("activated", who=change.who, why=change.why, **facts)
+            point_to(self._config.recipe, change.folder)
+        except OSError as error:
+            return f"it can't be put on record: {error}"
+        return None
+
+    def _retire(self, change: Changeover, now_ns: int) -> None:
+        former = change.worker
+        assert former is not None
+        # By then the camera process has the new worker's credit, and what it sent to the former one is announced.
+        if change.may_leave(now_ns, _RETIREMENT_NS) and not self._ledger.open_at(former.incarnation):
+            former.retire()
+        if former.watch(now_ns) or not former.alive:
+            self._take_messages(_ALL)
+            self._settle(self._ledger.lose_worker(former.incarnation, self._clock_ns()))
+            self._known = {self._active.hash: self._active}
+            change.finished()
+
+    def _state(self) -> str:
+        if self._paused:
+            return "paused"
+        return "running" if self._armed else "starting"
 
     def _watch_children(self, now_ns: int) -> None:
         for child in (self.camera, self.worker):
@@ -251,8 +417,14 @@ class Gate:
             else:
                 self._ledger.lose_camera(incarnation)
                 self._armed = False
+            if child is self.worker and self._change is not None and self._change.stage in ("checking", "loading"):
+                self._change.fail("the worker in use died meanwhile; ask again when the line runs")
             if child.exhausted and not (child is self.camera and self._ended):
                 raise _ended_for_good(child)
+        if self._change is not None and self._change.under_way:
+            self._change_over(self._change, now_ns)
+        if self._archive is not None:
+            self._archive.watch(now_ns)
 
     def _take_messages(self, limit: int = _MESSAGES) -> None:
         for message in self._inbox.messages(limit):
@@ -289,7 +461,7 @@ class Gate:
             self._settle_one(message.trigger, Decision.NOT_INSPECTED, message.refusal, now_ns)
         elif early is not None:
             self._judge(early, now_ns)
-        elif message.worker != self.worker.incarnation or not self.worker.alive:
+        elif not any(child.alive and child.incarnation == message.worker for child in self._workers()):
             # Sent to a worker that died, or was told to stop, while the frame was on its way.
             cause = Cause.SHUTDOWN if self._closing else Cause.WORKER_LOST
             self._settle_one(message.trigger, Decision.NOT_INSPECTED, cause, now_ns)
@@ -302,10 +474,11 @@ class Gate:
         if result.problem is not None:
             self._settle_one(result.trigger, Decision.NOT_INSPECTED, result.problem, now_ns)
             return
-        if result.recipe != self._recipe_hash:
+        by = self._known.get(result.recipe)
+        if by is None:
             self._settle_one(result.trigger, Decision.NOT_INSPECTED, Cause.RECIPE_MISMATCH, now_ns)
             return
-        decision, cause = decide(result.score, self._threshold)
+        decision, cause = decide(result.score, by.threshold)
         scored = decision is not Decision.NOT_INSPECTED
         verdict = self._ledger.settle(
             result.trigger,
@@ -313,24 +486,13 @@ class Gate:
             cause,
             now_ns,
             score=result.score if scored else None,
-            p_value=conformal_p_value(result.score, self._scores) if scored else None,
+            p_value=conformal_p_value(result.score, by.scores) if scored else None,
             stages_ns=_stages(part, result, now_ns) if part is not None else None,
         )
         if verdict is not None:
-            self._settle([verdict])
+            self._settle([verdict], by)
             if verdict.decision is Decision.PASS:
-                self._watch_drift(result.score)
-
-    def _watch_drift(self, score: float) -> None:
-        """After the verdict, which it never changes."""
-        known = self._drift.alarm
-        self._drift.passed(score)
-        if self._drift.alarm and not known:
-            log.warning(
-                "scores of passed parts have moved away from the calibration's: their median is now %.3g times the "
-                "calibration's. Look at light, lens and parts; then calibrate again",
-                self._drift.median_ratio,
-            )
+                _watch_drift(by.drift, result.score)
 
     def _keep(self, result: Result) -> None:
         """Until its trigger is announced: the camera process has a connection of its own, and a fast worker's result
@@ -346,26 +508,37 @@ class Gate:
         if verdict is not None:
             self._settle([verdict])
 
-    def _settle(self, verdicts: Iterable[Verdict]) -> None:
+    def _settle(self, verdicts: Iterable[Verdict], by: ActiveRecipe | None = None) -> None:
         """The one way out for verdicts: publish first, then write down and count."""
+        by = by or self._active
         for verdict in verdicts:
             record = {"run": self._run_id, "station": self._config.station, **verdict.as_record()}
-            record["threshold"] = self._threshold.value
-            record["recipe"] = self._recipe.manifest.name
-            record["recipe_version"] = self._recipe.manifest.version
-            record["recipe_hash"] = self._recipe.content_hash
+            record.update(by.on_record())
             self._outputs.publisher.publish("verdict", record)
-            self._outputs.verdict_log.append(record | {"time": time.time()})
-            self._outputs.metrics.verdict(verdict)
+            record["time"] = time.time()
+            self._outputs.verdict_log.append(record)
+            if self._archive is not None:
+                self._archive.verdict(verdict, record)
+            self._outputs.metrics.verdict(verdict, by.threshold.value)
             self._watcher(verdict)
 
     def _take_state(self, message: State, now_ns: int) -> None:
+        if message.role == "archive":
+            if self._archive is not None:
+                self._archive.saw(message, now_ns)
+            return
+        if message.role == "worker":
+            for worker in self._workers():
+                worker.saw(message.incarnation, message.progress, now_ns)
         child = self.camera if message.role == "camera" else self.worker
-        child.saw(message.incarnation, message.progress, now_ns)
+        if child is self.camera:
+            child.saw(message.incarnation, message.progress, now_ns)
         if message.incarnation != child.incarnation:
             return
         metrics = self._outputs.metrics
         metrics.total(metrics.malformed, message.details.get("malformed", 0), message.role)
+        if self._archive is not None and message.role == "worker":
+            self._archive.worker_refused(message.details.get("archive_refused", 0))
         if message.role == "camera":
             metrics.queue.labels(self._config.station).set(message.queue_frames)
             metrics.slots_in_use.labels(self._config.station).set(message.details.get("slots_in_use", 0))
@@ -392,9 +565,10 @@ class Gate:
         settled = tally.passed + tally.failed + tally.not_inspected
         metrics.imbalance.labels(station).set(tally.triggered - settled - tally.pending)
         metrics.heartbeat.labels(station).set(time.time())
-        metrics.drift_evidence.labels(station).set(self._drift.evidence_log10)
-        metrics.drift_alarm.labels(station).set(int(self._drift.alarm))
-        metrics.median_ratio.labels(station).set(self._drift.median_ratio)
+        drift = self._active.drift
+        metrics.drift_evidence.labels(station).set(drift.evidence_log10)
+        metrics.drift_alarm.labels(station).set(int(drift.alarm))
+        metrics.median_ratio.labels(station).set(drift.median_ratio)
         metrics.queue_capacity.labels(station).set(self._config.line.queue_frames)
         metrics.slots_capacity.labels(station).set(self._ring.slots if self._ring is not None else 0)
         metrics.total(metrics.stray_results, self._ledger.stray_results)
@@ -404,6 +578,8 @@ class Gate:
         for child in (self.camera, self.worker):
             metrics.up.labels(station, child.role).set(int(child.ready))
             metrics.total(metrics.restarts, child.restarts, child.role)
+        if self._archive is not None:
+            self._archive.show()
 
     def _heartbeat(self, now_ns: int, state: str) -> None:
         self._heartbeat_ns = now_ns
@@ -422,12 +598,24 @@ class Gate:
                 "pending": tally.pending,
                 "camera_ready": self.camera.ready,
                 "worker_ready": self.worker.ready,
-                "recipe_hash": self._recipe.content_hash,
+                "recipe_hash": self._active.recipe.content_hash,
             },
         )
         # Fed only by the loop that settles parts, and only while a worker can judge them.
         if self.worker.ready or not self._served:
             self._outputs.service_manager.notify("WATCHDOG=1")
+
+
+def _watch_drift(drift: DriftMonitor, score: float) -> None:
+    """After the verdict, which it never changes."""
+    known = drift.alarm
+    drift.passed(score)
+    if drift.alarm and not known:
+        log.warning(
+            "scores of passed parts have moved away from the calibration's: their median is now %.3g times the "
+            "calibration's. Look at light, lens and parts; then calibrate again",
+            drift.median_ratio,
+        )
 
 
 def _ended_for_good(child: Child) -> FatalError:

@@ -37,6 +37,10 @@ class Job(BaseModel):
     """Folder in which a camera keeps what the next camera process of this run must know."""
     ring: RingHandle | None = None
     """Shared memory for frames, by a file descriptor that the process inherits; None sends them as messages."""
+    archive_endpoint: str = ""
+    """Where frames and verdicts for the archive go; of no meaning without an archive."""
+    standby: bool = False
+    """For a worker: take frames only when armed, and then in the place of one that is still at work."""
     recipe_hash: str = ""
     """Content hash of the recipe that the gate decides with."""
 

@@ -9,20 +9,17 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-import torch
 import zmq
 
-from inspector.domain.errors import EngineError, FatalError, PartError, RecipeError
+from inspector.domain.errors import FatalError, PartError, RecipeError
 from inspector.domain.frame import Pixels
 from inspector.domain.verdict import Cause
 from inspector.engines.base import Engine, Scored
-from inspector.engines.eager import EagerEngine
-from inspector.models.folding import fold_batch_norms
-from inspector.models.preprocess import Preprocess
-from inspector.models.recipe_network import load_network
 from inspector.recipe.geometry import check_frame
 from inspector.recipe.manifest import Geometry
-from inspector.recipe.store import Recipe, load_recipe
+from inspector.recipe.store import load_recipe
+from inspector.roles.archive_tap import ArchiveTap, open_tap
+from inspector.roles.engine import create_engine
 from inspector.roles.job import Job, run_child
 from inspector.roles.lifeline import Lifeline
 from inspector.wire.frames import ReceivedFrame
@@ -47,6 +44,7 @@ class WorkerRole:
         gate: Where results go.
         lifeline: The gate's commands.
         clock_ns: Monotonic clock.
+        archive: Takes frames that are worth keeping; None keeps none.
     """
 
     def __init__(
@@ -58,16 +56,19 @@ class WorkerRole:
         gate: GateOutbox,
         lifeline: Lifeline,
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        archive: ArchiveTap | None = None,
     ) -> None:
         self._incarnation = job.incarnation
         self._recipe = bytes.fromhex(job.recipe_hash)
         self._queue_frames = job.config.line.queue_frames
+        self._standby = job.standby
         self._max_batch = job.config.worker.max_batch
         self._geometry = geometry
         self._engine = engine
         self._receiver = receiver
         self._gate = gate
         self._lifeline = lifeline
+        self._archive = archive
         self._clock_ns = clock_ns
         self._progress = 0
         self._reported_ns = 0
@@ -79,8 +80,11 @@ class WorkerRole:
         poller.register(self._receiver.socket, zmq.POLLIN)
         poller.register(self._lifeline.fd, zmq.POLLIN)
         self._report("ready")
-        self._receiver.grant(self._queue_frames)
+        serving = False
         while not self._lifeline.stopping:
+            if not serving and (self._lifeline.armed or not self._standby):
+                self._receiver.grant(self._queue_frames, beside=self._standby)
+                serving = True
             poller.poll(_TURN_MS)
             self._lifeline.take()
             waiting = self._take()
@@ -102,8 +106,10 @@ class WorkerRole:
             try:
                 taken.append((frame, self._usable(frame, received_ns), received_ns))
             except PartError as error:
-                frame.release()
-                self._refuse(frame.header, error.cause, received_ns)
+                kept = self._copy(frame, None)
+                if not frame.release():
+                    kept = None
+                self._refuse(frame.header, error.cause, received_ns, kept)
         return taken
 
     def _usable(self, frame: ReceivedFrame, now_ns: int) -> Pixels:
@@ -117,11 +123,12 @@ class WorkerRole:
     def _judge(self, frames: Sequence[tuple[ReceivedFrame, Pixels, int]]) -> None:
         for (frame, _pixels, received_ns), scored in zip(frames, self._infer(frames), strict=True):
             header = frame.header
+            kept = self._copy(frame, scored)
             if not frame.release():  # the score is that of pixels written over while they were read
                 self._refuse(header, Cause.FRAME_OVERWRITTEN, received_ns)
                 continue
             if scored is None:
-                self._refuse(header, Cause.ENGINE_ERROR, received_ns)
+                self._refuse(header, Cause.ENGINE_ERROR, received_ns, kept)
                 continue
             self._gate.send(
                 Result(
@@ -137,6 +144,17 @@ class WorkerRole:
                 )
             )
             self._computed += 1
+            self._keep(header, kept)
+
+    def _copy(self, frame: ReceivedFrame, scored: Scored | None) -> Pixels | None:
+        """What the archive gets of a frame that is about to be released."""
+        if self._archive is None or frame.pixels is None:
+            return None
+        return self._archive.copy(frame.header, frame.pixels, scored)
+
+    def _keep(self, header: FrameHeader, kept: Pixels | None) -> None:
+        if self._archive is not None and kept is not None:
+            self._archive.send(header, kept)
 
     def _infer(self, frames: Sequence[tuple[ReceivedFrame, Pixels, int]]) -> list[Scored | None]:
         """Scores of a batch; if it fails, of each frame alone, so that one bad frame costs one part."""
@@ -150,7 +168,7 @@ class WorkerRole:
                 return [None]
             return [scored for frame in frames for scored in self._infer([frame])]
 
-    def _refuse(self, header: FrameHeader, cause: Cause, received_ns: int) -> None:
+    def _refuse(self, header: FrameHeader, cause: Cause, received_ns: int, kept: Pixels | None = None) -> None:
         self._gate.send(
             Result(
                 trigger=header.trigger,
@@ -164,6 +182,7 @@ class WorkerRole:
                 recipe=self._recipe,
             )
         )
+        self._keep(header, kept)
 
     def _report(self, state: str) -> None:
         self._reported_ns = self._clock_ns()
@@ -173,34 +192,13 @@ class WorkerRole:
                 self._incarnation,
                 state,
                 progress=self._progress,
-                details={"computed": self._computed, "malformed": self._receiver.malformed},
+                details={
+                    "computed": self._computed,
+                    "malformed": self._receiver.malformed,
+                    **(self._archive.counts() if self._archive is not None else {}),
+                },
             )
         )
-
-
-def create_engine(job: Job, recipe: Recipe) -> Engine:
-    """The engine that the configuration asks for, warmed up and proven on the golden frame.
-
-    Raises:
-        EngineError: The golden frame's score is not the recipe's.
-    """
-    settings = job.config.worker
-    torch.set_num_threads(settings.threads)
-    manifest = recipe.manifest
-    engine = EagerEngine(
-        Preprocess(manifest.geometry, manifest.normalisation),
-        fold_batch_norms(load_network(recipe)),
-        device=settings.device,
-        max_batch=settings.max_batch,
-    )
-    golden = manifest.golden
-    score = engine.warm_up(recipe.golden_frame())
-    if not abs(score - golden.score) <= golden.tolerance * max(abs(golden.score), 1e-9):
-        raise EngineError(
-            f"golden frame: this engine's score is {score:.6g}, the recipe's {golden.score:.6g} "
-            f"(tolerance {golden.tolerance:.1%}); the engine does not compute the recipe's network"
-        )
-    return engine
 
 
 def work(job: Job) -> None:
@@ -208,15 +206,18 @@ def work(job: Job) -> None:
     recipe = load_recipe(job.config.recipe)
     if recipe.content_hash != job.recipe_hash:
         raise RecipeError(f"{recipe.folder}: changed since the daemon started; restart the daemon to take it up")
-    engine = create_engine(job, recipe)
+    engine = create_engine(job.config.worker, recipe)
     gc.collect()
     gc.freeze()  # a full collection with torch loaded takes a tenth of a second
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     gate = GateOutbox(context, job.gate_endpoint)
     receiver = open_receiver(context, job.frames_endpoint, job.incarnation, job.ring)
+    archive = open_tap(context, job, recipe)
     try:
-        WorkerRole(job, recipe.manifest.geometry, engine, receiver, gate, Lifeline()).run()
+        WorkerRole(job, recipe.manifest.geometry, engine, receiver, gate, Lifeline(), archive=archive).run()
     finally:
+        if archive is not None:
+            archive.close()
         receiver.close()
         gate.close()
         context.term()

@@ -41,7 +41,7 @@ class Kind(enum.IntEnum):
     SLOT = 7
 
 
-_ROLES = ("camera", "worker")
+_ROLES = ("camera", "worker", "archive")
 _STATES = ("ready", "running", "ended", "stopped")
 #: Bound of every number in a `State`; NaN and infinity lie beyond it.
 _LARGEST = (1 << 63) - 1
@@ -325,10 +325,10 @@ class Result:
 
 @dataclass(frozen=True)
 class State:
-    """Camera process or worker to gate: readiness, heartbeat, end; JSON after the head.
+    """A child to the gate: readiness, heartbeat, end; JSON after the head.
 
     Attributes:
-        role: "camera" or "worker".
+        role: "camera", "worker" or "archive".
         incarnation: Number of the process in this run.
         state: "ready" (may be armed or fed), "running" (heartbeat of the working loop), "ended" (no trigger will
             come any more), "stopped" (leaves now).
@@ -383,23 +383,25 @@ class Credit:
         worker: Incarnation of the worker.
         frames: Further frames that it takes.
         opening: True for all of its credit, given to a camera process that has none yet; False for what comes back.
+        beside: True if the worker before this one is still at work on the frames that it has.
     """
 
     worker: int
     frames: int
     opening: bool = False
+    beside: bool = False
 
-    _layout: ClassVar[struct.Struct] = struct.Struct("<IIB3x")
+    _layout: ClassVar[struct.Struct] = struct.Struct("<IIBB2x")
 
     def encode(self) -> bytes:
         """The message's bytes."""
-        return _head(Kind.CREDIT) + self._layout.pack(self.worker, self.frames, self.opening)
+        return _head(Kind.CREDIT) + self._layout.pack(self.worker, self.frames, self.opening, self.beside)
 
     @classmethod
     def decode(cls, data: bytes) -> Credit:
         """Reads `encode`'s bytes; raises WireError."""
-        worker, frames, opening = _unpack(cls._layout, data, Kind.CREDIT)
-        return cls(worker, frames, bool(opening))
+        worker, frames, opening, beside = _unpack(cls._layout, data, Kind.CREDIT)
+        return cls(worker, frames, bool(opening), bool(beside))
 
 
 GateMessage = Trigger | Refused | Result | State

@@ -67,7 +67,7 @@ def test_every_cause_is_there_before_it_happens(
     decision = SCORED.get(cause, Decision.NOT_INSPECTED)
     labels = {"decision": decision.value, "cause": cause.value}
     assert value(registry, "inspector_parts_total", **labels) == 0
-    metrics.verdict(verdict(decision, cause))
+    metrics.verdict(verdict(decision, cause), THRESHOLD.value)
     assert value(registry, "inspector_parts_total", **labels) == 1
 
 
@@ -79,7 +79,7 @@ def test_no_pair_exists_that_cannot_happen(registry: CollectorRegistry, metrics:
 def test_every_counter_starts_at_zero(registry: CollectorRegistry, metrics: LineMetrics) -> None:
     # A rate needs a zero before the first event.
     counters = [family for family in registry.collect() if family.type == "counter"]
-    assert len(counters) == 10
+    assert len(counters) == 12
     for family in counters:
         totals = [sample.value for sample in family.samples if sample.name == f"{family.name}_total"]
         assert totals
@@ -87,7 +87,7 @@ def test_every_counter_starts_at_zero(registry: CollectorRegistry, metrics: Line
 
 
 def test_names_follow_the_conventions(registry: CollectorRegistry, metrics: LineMetrics) -> None:
-    metrics.verdict(verdict(Decision.PASS, Cause.SCORE_WITHIN_THRESHOLD, score=1.0))
+    metrics.verdict(verdict(Decision.PASS, Cause.SCORE_WITHIN_THRESHOLD, score=1.0), THRESHOLD.value)
     families = list(registry.collect())
     assert len(families) > 15
     for family in families:
@@ -103,7 +103,7 @@ def test_names_follow_the_conventions(registry: CollectorRegistry, metrics: Line
 def test_deadline_is_a_bucket_of_the_latency(registry: CollectorRegistry, metrics: LineMetrics) -> None:
     # So that the share of parts in time is read exactly, not interpolated.
     for decided_ns in (122_000_000, 123_000_000, 124_000_000):
-        metrics.verdict(verdict(Decision.PASS, Cause.SCORE_WITHIN_THRESHOLD, decided_ns=decided_ns))
+        metrics.verdict(verdict(Decision.PASS, Cause.SCORE_WITHIN_THRESHOLD, decided_ns=decided_ns), THRESHOLD.value)
     assert value(registry, "inspector_stage_seconds_bucket", stage="whole", le="0.123") == 2
     assert value(registry, "inspector_stage_seconds_count", stage="whole") == 3
     assert value(registry, "inspector_deadline_seconds") == 0.123
@@ -112,7 +112,7 @@ def test_deadline_is_a_bucket_of_the_latency(registry: CollectorRegistry, metric
 def test_latency_near_a_long_deadline_is_measured_not_interpolated(registry: CollectorRegistry) -> None:
     # With no bound between 1 s and a deadline of 20 s, a 99th percentile of 2 s read as up to 20 s.
     make(registry, deadline_s=20.0).verdict(
-        verdict(Decision.PASS, Cause.SCORE_WITHIN_THRESHOLD, decided_ns=15_900_000_000)
+        verdict(Decision.PASS, Cause.SCORE_WITHIN_THRESHOLD, decided_ns=15_900_000_000), THRESHOLD.value
     )
     shares = {"10.0": 0, "16.0": 1, "18.0": 1, "20.0": 1}
     for bound, count in shares.items():
@@ -122,14 +122,16 @@ def test_latency_near_a_long_deadline_is_measured_not_interpolated(registry: Col
 @pytest.mark.parametrize("deadline_s", [0.5, 0.0001, 3600.0])
 def test_any_deadline_makes_proper_buckets(registry: CollectorRegistry, deadline_s: float) -> None:
     metrics = make(registry, deadline_s=deadline_s)
-    metrics.verdict(verdict(Decision.PASS, Cause.SCORE_WITHIN_THRESHOLD, decided_ns=round(deadline_s * 1e9)))
+    metrics.verdict(
+        verdict(Decision.PASS, Cause.SCORE_WITHIN_THRESHOLD, decided_ns=round(deadline_s * 1e9)), THRESHOLD.value
+    )
     assert value(registry, "inspector_stage_seconds_bucket", stage="whole", le=str(deadline_s)) == 1
 
 
 def test_score_is_measured_against_the_threshold(registry: CollectorRegistry, metrics: LineMetrics) -> None:
     for score in (1.0, 2.0, 2.2):
-        metrics.verdict(verdict(Decision.PASS, Cause.SCORE_WITHIN_THRESHOLD, score=score))
-    metrics.verdict(verdict(Decision.NOT_INSPECTED, Cause.WORKER_LOST))
+        metrics.verdict(verdict(Decision.PASS, Cause.SCORE_WITHIN_THRESHOLD, score=score), THRESHOLD.value)
+    metrics.verdict(verdict(Decision.NOT_INSPECTED, Cause.WORKER_LOST), THRESHOLD.value)
     assert value(registry, "inspector_score_ratio_bucket", le="0.5") == 1
     assert value(registry, "inspector_score_ratio_bucket", le="1.0") == 2
     assert value(registry, "inspector_score_ratio_count") == 3
@@ -139,13 +141,26 @@ def test_score_is_measured_against_the_threshold(registry: CollectorRegistry, me
 def test_threshold_that_is_not_positive_measures_no_score(registry: CollectorRegistry) -> None:
     threshold = Threshold(0.0, 0.01, 0.009, 0.95, "tolerance_limit", 300, 0, True, 0)
     metrics = make(registry, threshold=threshold)
-    metrics.verdict(verdict(Decision.FAIL, Cause.SCORE_ABOVE_THRESHOLD, score=1.0))
+    metrics.verdict(verdict(Decision.FAIL, Cause.SCORE_ABOVE_THRESHOLD, score=1.0), threshold.value)
     assert value(registry, "inspector_score_ratio_count") == 0
+
+
+def test_another_recipe_takes_the_place_of_the_first(registry: CollectorRegistry) -> None:
+    metrics = make(registry)
+    names = [s.labels for f in registry.collect() for s in f.samples if s.name == "inspector_recipe_info"]
+    other = Threshold(0.7, 0.02, 0.019, 0.9, "tolerance_limit", 300, 0, True, 0)
+    labels = {name: f"other {name}" for name in names[0] if name != "station"}
+    metrics.recipe(other, labels)
+    named = [s.labels for f in registry.collect() for s in f.samples if s.name == "inspector_recipe_info"]
+    assert named == [{"station": "press", **labels}]
+    assert value(registry, "inspector_threshold") == 0.7
+    assert value(registry, "inspector_recipe_promise_ratio") == 0.019
 
 
 def test_stages_are_seconds(registry: CollectorRegistry, metrics: LineMetrics) -> None:
     metrics.verdict(
-        verdict(Decision.PASS, Cause.SCORE_WITHIN_THRESHOLD, stages_ns={"capture": 4_000_000, "compute": 6_000_000})
+        verdict(Decision.PASS, Cause.SCORE_WITHIN_THRESHOLD, stages_ns={"capture": 4_000_000, "compute": 6_000_000}),
+        THRESHOLD.value,
     )
     assert value(registry, "inspector_stage_seconds_sum", stage="capture") == 0.004
     assert value(registry, "inspector_stage_seconds_sum", stage="compute") == 0.006
@@ -187,7 +202,7 @@ def scrape(port: int, host: str = "127.0.0.1") -> str:
 )
 def test_metrics_are_served_on_a_free_port(metrics: LineMetrics, host: str, url_host: str) -> None:
     port = metrics.serve(host, 0)
-    metrics.verdict(verdict(Decision.PASS, Cause.SCORE_WITHIN_THRESHOLD, score=1.0))
+    metrics.verdict(verdict(Decision.PASS, Cause.SCORE_WITHIN_THRESHOLD, score=1.0), THRESHOLD.value)
     families = {family.name: family for family in text_string_to_metric_families(scrape(port, url_host))}
     metrics.close()
     passed = [s.value for s in families["inspector_parts"].samples if s.labels.get("decision") == "pass"]

@@ -214,13 +214,11 @@ class Tap:
 def test_frames_for_the_archive_leave_after_their_result_and_never_if_they_were_written_over(bench: Bench) -> None:
     tap: Any = Tap()
     bench.role._archive = tap
-    overwritten = dataclasses.replace(frame(4, 5), problem=Cause.FRAME_CORRUPT)
-    object.__setattr__(overwritten, "release", lambda: False)
     results = bench.turn(
         frame(1, 1),
         frame(2, 5),
         frame(3, 13),  # breaks the engine
-        overwritten,
+        Slot(frame(4, 5), False),
         frame(5, 6, deadline_ns=0),  # expired
         frame(6, 7, side=9),  # another size
     )
