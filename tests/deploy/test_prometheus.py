@@ -95,6 +95,7 @@ def test_every_query_that_is_shipped_finds_data(
     daemon = start(
         camera={"kind": "synthetic", "rate": 20, "width_px": 64, "height_px": 64, "defect_ratio": 0.5},
         verdicts={"endpoint": None},
+        archive={"folder": str(tmp_path / "archive")},
     )
     daemon.wait_for_verdicts(5)
     address = re.search(r"http://(127\.0\.0\.1:\d+)/metrics", daemon.errors())
