@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 
 import yaml
 
 from inspector.cameras.factory import create_camera
-from inspector.config.schema import InspectorConfig
+from inspector.config.schema import Archive, InspectorConfig
+from inspector.domain.errors import ConfigError
 from inspector.roles.daemon import admit_recipe
 
 
@@ -31,6 +34,8 @@ def check_station(config: InspectorConfig, *, open_camera: bool) -> str:
         f"threshold {threshold.value:.6g}: {threshold.method}, at most {threshold.promise:.3%} of good parts rejected "
         f"at {threshold.confidence:.0%} confidence (target {threshold.target:.3%})",
     ]
+    if config.archive is not None:
+        facts.append(_archive_facts(config.archive))
     if open_camera:
         camera = create_camera(config.camera)
         try:
@@ -39,6 +44,15 @@ def check_station(config: InspectorConfig, *, open_camera: bool) -> str:
             camera.close()
         facts.append(f"camera {config.camera.kind}: opened and closed")
     return "\n".join([*(f"# {fact}" for fact in facts), resolved(config)]).rstrip()
+
+
+def _archive_facts(archive: Archive) -> str:
+    """The archive's folder, or the nearest one that exists, can be written and has room."""
+    there = next(folder for folder in (archive.folder, *archive.folder.parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"archive.folder: {there} can't be written by this user; choose another folder")
+    free_gb = shutil.disk_usage(there).free / 1e9
+    return f"archive in {archive.folder}: quota {archive.quota_bytes / 1e9:.3g} GB, {free_gb:.3g} GB are free there"
 
 
 def resolved(config: InspectorConfig) -> str:

@@ -219,7 +219,8 @@ class ArchiveFolder:
                 found += [] if entry is None else [entry]
         for entry in sorted(found, key=lambda entry: entry.archived_s):
             self._index.add(entry)
-        for name in known - {name for name in there if _with(self.path / name, _VERDICT).exists()}:
+        whole = {name for name, paths in there.items() if _with(self.path / name, _VERDICT) in paths}
+        for name in known - whole:
             self._index.remove(name)
 
 

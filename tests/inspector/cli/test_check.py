@@ -7,7 +7,7 @@ import yaml
 
 from inspector.cli.check import check_station, resolved
 from inspector.config.load import load_config, parse_config
-from inspector.domain.errors import CameraError, RecipeError
+from inspector.domain.errors import CameraError, ConfigError, RecipeError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -36,6 +36,16 @@ def test_random_weights_are_refused_unless_asked_for(random_recipe: Path, tmp_pa
     text = configuration(random_recipe, "{kind: synthetic}").replace("true", "false")
     with pytest.raises(RecipeError, match="random weights"):
         check_station(parse_config(text, tmp_path / "i.yaml"), open_camera=False)
+
+
+def test_an_archive_that_can_not_be_written_is_found_out(random_recipe: Path, tmp_path: Path) -> None:
+    text = configuration(random_recipe, "{kind: synthetic}") + "archive: {folder: kept/here}\n"
+    config = parse_config(text, tmp_path / "i.yaml")
+    assert f"# archive in {tmp_path}/kept/here: quota 20 GB" in check_station(config, open_camera=False)
+    assert not (tmp_path / "kept").exists(), "nothing is made"
+    (tmp_path / "kept").write_text("a file in its place")
+    with pytest.raises(ConfigError, match=r"archive\.folder: .*kept can't be written"):
+        check_station(config, open_camera=False)
 
 
 def test_passwords_are_not_printed(random_recipe: Path, tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ class Disk:
 
 
 @pytest.mark.parametrize("fails_at", [1, 2, 3])
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
 def test_a_disk_that_fails_leaves_no_half_entry(opened: Open, fails_at: int, number: int) -> None:
     folder = opened(write=Disk(3 + fails_at, number))
     folder.keep(record(1), picture(), picture(1, (8, 9, 3)))

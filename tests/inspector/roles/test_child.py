@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,3 +69,45 @@ def test_camera_that_never_was_there_or_a_defect_has_the_budget_only(tmp_path: P
         bench.live(ready=ready)
     assert bench.child.exhausted
     assert bench.child.incarnation == 3
+
+
+class Stuck:
+    """A process in a system call that does not come back: a dead network drive, a driver. It takes no signal."""
+
+    pid = 4711
+    stdin = None
+
+    def __init__(self) -> None:
+        self.kills = 0
+        self.returncode: int | None = None
+
+    def kill(self) -> None:
+        self.kills += 1
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired("stuck", timeout)
+        return self.returncode
+
+
+def test_a_process_that_can_not_be_killed_holds_nobody_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    # The gate waited for its end without a limit, and every other part waited with it.
+    bench = Bench(tmp_path, 0, None)
+    process: Any = bench.child._process
+    process.wait(60)
+    process.stdin.close()
+    stuck: Any = Stuck()
+    bench.child._process = stuck
+    bench.child._heartbeat_timeout_ns = bench.child._start_timeout_ns = 1000
+    assert not bench.child.watch(1001)
+    for now_ns in range(1002, 1100):
+        assert not bench.child.watch(now_ns)
+    assert stuck.kills == 1
+    assert "killed, and still there" in caplog.text
+    stuck.returncode = -9
+    assert bench.child.watch(1100)
+    assert bench.child.exit_code == -9
+    bench.child.finish(60)
