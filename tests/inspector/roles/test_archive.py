@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -259,3 +261,9 @@ def test_a_map_is_drawn_over_the_frame(random_recipe: Path) -> None:
     assert picture.shape == (48, 90, 3)
     assert picture.dtype == np.uint8
     assert draw(np.zeros((1200, 2000, 3), np.uint8)).shape == (614, 1024, 3)
+
+
+def test_without_maps_the_process_does_not_load_the_network() -> None:
+    # It would cost every archive the memory of a second worker.
+    program = "import sys, inspector.roles.archive; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
