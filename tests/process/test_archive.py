@@ -25,6 +25,8 @@ from .conftest import Daemon, StartDaemon, wait_for
 pytestmark = pytest.mark.process
 
 CONVEYOR = {"kind": "synthetic", "rate": 40, "width_px": 64, "height_px": 64, "defect_ratio": 0.5}
+#: A busy machine refuses no frame, so that a part without a judgement would be the archive's fault.
+PATIENT = {"queue_frames": 256}
 
 
 def figures(daemon: Daemon, name: str) -> dict[str, float]:
@@ -82,14 +84,14 @@ def test_every_reject_is_kept_and_a_sample_of_the_passes(start: StartDaemon, tmp
 
 def test_maps_are_drawn_beside_the_pictures(start: StartDaemon, tmp_path: Path) -> None:
     folder = tmp_path / "archive"
-    daemon = start(camera=CONVEYOR | {"rate": 10}, archive={"folder": str(folder), "heatmaps": True})
+    daemon = start(camera=CONVEYOR | {"rate": 10}, line=PATIENT, archive={"folder": str(folder), "heatmaps": True})
     wait_for(lambda: len(list(folder.glob("20*/*.map.jpg"))) > 3, f"maps\n{daemon.errors()}")
     check_line(daemon)
 
 
 def test_a_killed_archive_process_is_started_again_and_costs_no_verdict(start: StartDaemon, tmp_path: Path) -> None:
     folder = tmp_path / "archive"
-    daemon = start(camera=CONVEYOR, archive={"folder": str(folder), "pass_ratio": 1.0})
+    daemon = start(camera=CONVEYOR, line=PATIENT, archive={"folder": str(folder), "pass_ratio": 1.0})
     daemon.wait_for_verdicts(10)
     wait_for(lambda: outcomes(daemon)["written"] > 5, f"entries\n{daemon.errors()}")
     archive = daemon.wait_for_child("archive")
@@ -108,7 +110,7 @@ def test_a_killed_archive_process_is_started_again_and_costs_no_verdict(start: S
 
 def test_a_stopped_archive_process_holds_up_neither_the_line_nor_its_end(start: StartDaemon, tmp_path: Path) -> None:
     # What a hung network drive looks like from outside.
-    daemon = start(camera=CONVEYOR, archive={"folder": str(tmp_path / "archive"), "pass_ratio": 1.0})
+    daemon = start(camera=CONVEYOR, line=PATIENT, archive={"folder": str(tmp_path / "archive"), "pass_ratio": 1.0})
     wait_for(lambda: daemon.records() and outcomes(daemon)["written"] > 5, f"entries\n{daemon.errors()}")
     os.kill(daemon.wait_for_child("archive"), signal.SIGSTOP)
     wait_for(lambda: outcomes(daemon)["refused"] > 10, f"refused frames\n{daemon.errors()}")
@@ -119,10 +121,10 @@ def test_a_stopped_archive_process_holds_up_neither_the_line_nor_its_end(start: 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 300 kB; skips where this user may not mount one."""
+    """A file system of 4 MB; skips where this user may not mount one."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
@@ -132,15 +134,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_costs_entries_and_is_used_again_when_there_is_room(start: StartDaemon, small_disk: Path) -> None:
     ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(3_600_000))  # the archive fills the rest by itself
     folder = small_disk / "archive"
-    daemon = start(camera=CONVEYOR, archive={"folder": str(folder), "pass_ratio": 1.0})
+    daemon = start(camera=CONVEYOR, line=PATIENT, archive={"folder": str(folder), "pass_ratio": 1.0})
     wait_for(lambda: daemon.records() and outcomes(daemon)["written"] > 0, f"entries\n{daemon.errors()}")
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            pass
     wait_for(lambda: outcomes(daemon)["failed"] > 5, f"failed entries\n{daemon.errors()}")
     judged_after(daemon)
     before: Any = outcomes(daemon)["written"]
