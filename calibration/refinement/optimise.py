@@ -220,8 +220,10 @@ class _Solver:
             (gradient,) = torch.autograd.grad(loss, paint)
             losses.append(float(loss.detach()))
             with torch.no_grad():
-                weights = sharing_weights(clean, settings.window_px, settings.spatial_px, settings.tonal)
-                direction = adan.direction(share(gradient, weights) * inside)
+                if settings.window_px > 1 and iteration < settings.shared:
+                    weights = sharing_weights(clean, settings.window_px, settings.spatial_px, settings.tonal)
+                    gradient = share(gradient, weights)
+                direction = adan.direction(gradient * inside)
                 # Eq. 15, reconstructed: the step grows with the anomaly, as the LOG penalty's gradient falls with it.
                 size = settings.step * (settings.floor + (paint_given - paint).abs())
                 moved = (paint - size * direction).clamp(self._low, self._high)

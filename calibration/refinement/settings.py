@@ -22,6 +22,9 @@ class Settings:
         with_log_det: Adds log det of the covariances to the mixture's distances, which makes the nearest component
             literally the most likely one (the paper's prose says distance only).
         window_px: Side of the window of the gradient sharing (paper), odd.
+        shared: Iterations with gradient sharing; after them each pixel follows its own gradient (ours; the paper shares
+            in all). Sharing brings large pieces of the start back quickly, but at the end the penalty of one pixel,
+            steepest next to zero, keeps its neighbours from settling and rounds thin defects off.
         spatial_px: sigma_s of the sharing (paper, 1.1).
         tonal: sigma_c of the sharing, in normalised units (paper, 3.0).
         step: Step size eta_0 at |a| = 1 (ours; the paper's alpha of 1.0 multiplies it).
@@ -45,6 +48,7 @@ class Settings:
     epsilon: float = 0.01
     with_log_det: bool = False
     window_px: int = 5
+    shared: int = 40
     spatial_px: float = 1.1
     tonal: float = 3.0
     step: float = 0.1

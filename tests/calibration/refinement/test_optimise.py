@@ -178,3 +178,16 @@ def test_the_unit_of_the_features_is_their_pull_at_the_good_pixels_of_the_image(
     assert unit == pytest.approx(float(gradient.norm(dim=1)[0][torch.from_numpy(~domain)].mean()), rel=1e-4)
     of_good_parts = replace(toy_prior, pull=torch.tensor(1e6))
     assert _best_start(toy, image, domain, of_good_parts, SETTINGS, canvas, [telea])[1] == 1e6
+
+
+def test_gradients_are_shared_in_the_first_iterations_only(toy: ToyDetector, toy_prior: Prior) -> None:
+    image, _ = planted()
+    short = Settings(iterations=12, reestimation=0)
+    always, partly, never, alone = (
+        refine(toy, image, toy_prior, settings=replace(short, **changes)).losses  # type: ignore[arg-type]
+        for changes in ({"shared": 12}, {"shared": 6}, {"shared": 0}, {"window_px": 1})
+    )
+    assert never == alone
+    assert partly[:7] == always[:7]
+    assert partly[7:] != always[7:]
+    assert partly[1] != never[1]
