@@ -184,10 +184,10 @@ def test_gradients_are_shared_in_the_first_iterations_only(toy: ToyDetector, toy
     image, _ = planted()
     short = Settings(iterations=12, reestimation=0)
     always, partly, never, alone = (
-        refine(toy, image, toy_prior, settings=replace(short, **changes)).losses  # type: ignore[arg-type]
+        refine(toy, image, toy_prior, settings=replace(short, **changes))  # type: ignore[arg-type]
         for changes in ({"shared": 12}, {"shared": 6}, {"shared": 0}, {"window_px": 1})
     )
-    assert never == alone
-    assert partly[:7] == always[:7]
-    assert partly[7:] != always[7:]
-    assert partly[1] != never[1]
+    assert torch.allclose(never.optimised, alone.optimised, atol=1e-5)
+    assert partly.losses[:7] == always.losses[:7]
+    assert partly.losses[7:] != always.losses[7:]
+    assert partly.losses[1] != never.losses[1]
