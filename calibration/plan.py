@@ -66,6 +66,7 @@ class Plan:
         position: Position encoding of the features that are mapped.
         position_base: Constant of the position code.
         mapped: Whether mapped features are normalised before they are compared.
+        smoothing_px: Deviation of a Gaussian filter of the map of the detectors that map features.
         schedule: Training schedule.
         channels: Channels that PaDiM keeps.
         coreset: Share of all patches that PatchCore keeps, in (0, 1].
@@ -103,6 +104,7 @@ class Plan:
     position: PositionEncoding | None = None
     position_base: float | None = None
     mapped: MappedForm | None = None
+    smoothing_px: float | None = None
     schedule: Schedule | None = None
     channels: int | None = None
     coreset: float | None = None

@@ -107,6 +107,11 @@ def cli() -> None:
 @click.option(
     "--position-base", type=float, help="Mapping: constant of the position code, 10000; the paper prints 1000."
 )
+@click.option(
+    "--smoothing",
+    type=click.FloatRange(min=0),
+    help="Mapping: deviation in pixels of a Gaussian filter of the anomaly map. Default: 0, none, as in the papers.",
+)
 @click.option("--mapped", type=click.Choice(["raw", "unit"]), help="Mapping: raw, or normalised as in the PFM paper.")
 @click.option("--channels", type=int, help="padim: channels kept. Default: 100; 550 of wide_resnet50_2.")
 @click.option("--coreset", type=float, help="patchcore: share of all patches kept. Default: 0.01.")

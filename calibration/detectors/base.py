@@ -25,6 +25,7 @@ OPTIONS = {
     "position": "--position",
     "position_base": "--position-base",
     "mapped": "--mapped",
+    "smoothing_px": "--smoothing",
     "schedule": "--schedule",
     "channels": "--channels",
     "coreset": "--coreset",

@@ -46,7 +46,7 @@ class Mapping(Method):
         position: Position encoding that the paper uses it with.
     """
 
-    options = frozenset({"target", "latents", "position", "position_base", "mapped", "schedule"})
+    options = frozenset({"target", "latents", "position", "position_base", "mapped", "smoothing_px", "schedule"})
 
     def __init__(self, name: DetectorName, levels: tuple[int, ...], position: PositionEncoding) -> None:
         self.name = name
@@ -74,6 +74,7 @@ class Mapping(Method):
             position=plan.position or self.position,
             position_base=base,
             mapped=plan.mapped or "raw",
+            smoothing_px=_smoothing(plan),
             schedule=plan.schedule or schedule_named("fast", self.name),
         )
 
@@ -93,6 +94,7 @@ class Mapping(Method):
             input_px=plan.network_px,
             bidirectional=self.name != "pfm",
             mapped=plan.mapped or "raw",
+            smoothing_px=plan.smoothing_px or 0.0,
             position_base=plan.position_base or POSITION_BASE,
         )
 
@@ -120,7 +122,16 @@ class Mapping(Method):
             position=shape.position,
             position_base=shape.position_base,
             mapped=shape.mapped,
+            smoothing_px=cast("InspectionNetwork", network).smoothing_px,
         )
+
+
+def _smoothing(plan: Plan) -> float:
+    deviation_px = plan.smoothing_px or 0.0
+    # The filter reaches over four deviations, and the map is mirrored at its borders.
+    if not 0 <= deviation_px <= 64 or 4 * deviation_px + 1 >= min(plan.network_px):
+        raise DataError(f"the smoothing lies between 0 and a quarter of the input's side, not at {deviation_px:g} px")
+    return deviation_px
 
 
 def default_latents(

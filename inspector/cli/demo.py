@@ -43,7 +43,7 @@ _SYNTHETIC_DEFECTS = 0.2
 #: Plain defects: the smallest ones of a kind are beyond small networks.
 _SYNTHETIC_SCALE = 3.0
 #: The part lies in the same place each time, so its mapping may know where it is (PEFM).
-_SYNTHETIC_OPTIONS = ("--levels", "2,3", "--position", "add")
+_SYNTHETIC_OPTIONS = ("--levels", "2,3", "--position", "add", "--smoothing", "6")
 #: Rejects on the contact sheet.
 _SHEET = 12
 #: Marks a folder that a demo made, and that the next one may empty.

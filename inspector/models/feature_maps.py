@@ -65,9 +65,19 @@ class GaussianSmoothing(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, 1, H, W) in and out; H and W must be larger than the radius."""
-        padded = F.pad(maps, (self.radius,) * 4, mode="reflect")
-        rows = F.conv2d(padded, self.kernel.view(1, 1, -1, 1))
-        return F.conv2d(rows, self.kernel.view(1, 1, 1, -1))
+        padded = F.pad(maps, (self.radius,) * 4, mode="reflect")[:, 0]
+        return self._along(self._along(padded).transpose(1, 2)).transpose(1, 2)[:, None]
+
+    def _along(self, lines: Tensor) -> Tensor:
+        """Filters the middle dimension: (B, H, W) to (B, H - 2 radius, W).
+
+        The other lines are channels of a depthwise convolution, which is several times as fast on CPUs as a convolution
+        of one channel with a long kernel.
+        """
+        width = lines.shape[2]
+        kernel = self.kernel.expand(width, 1, -1).contiguous()
+        filtered = F.conv1d(lines.transpose(1, 2).contiguous(), kernel, groups=width)
+        return filtered.transpose(1, 2)
 
 
 def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:

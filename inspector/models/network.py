@@ -20,6 +20,7 @@ from inspector.models.feature_mapping import (
     score_map,
     unit_norm,
 )
+from inspector.models.feature_maps import GaussianSmoothing
 from inspector.models.position import POSITION_BASE, position_code
 
 
@@ -139,13 +140,16 @@ class InspectionNetwork(Detector):
     Args:
         features: Both backbones.
         mapping: The mappings.
+        smoothing_px: Deviation of a Gaussian filter of the anomaly map, 0 for none as in the papers.
     """
 
     features: FeaturePair
 
-    def __init__(self, features: FeaturePair, mapping: MappingPyramid) -> None:
+    def __init__(self, features: FeaturePair, mapping: MappingPyramid, smoothing_px: float = 0.0) -> None:
         super().__init__(features)
         self.mapping = mapping
+        self.smoothing_px = smoothing_px
+        self.smoothing = GaussianSmoothing(smoothing_px) if smoothing_px > 0 else None
 
     def body(self, images: Tensor) -> tuple[Tensor, ...]:
         """As `Detector.body`: `level_maps`."""
@@ -154,6 +158,8 @@ class InspectionNetwork(Detector):
     def head(self, parts: Sequence[Tensor]) -> Inference:
         """As `Detector.head`: fusion (PFM paper, eq. 15) and score (eq. 9)."""
         anomaly_map = self.inspected(self.mapping.fused(parts))
+        if self.smoothing is not None:
+            anomaly_map = self.inspected(self.smoothing(anomaly_map))
         return Inference(image_score(anomaly_map), anomaly_map)
 
     def level_maps(self, images: Tensor) -> list[Tensor]:
@@ -180,6 +186,7 @@ def build_network(
     bidirectional: bool = True,
     mapped: MappedForm = "raw",
     position_base: float = POSITION_BASE,
+    smoothing_px: float = 0.0,
 ) -> InspectionNetwork:
     """An inspection network around two backbones, its mappings freshly initialised (PyTorch's defaults).
 
@@ -193,6 +200,7 @@ def build_network(
         bidirectional: False for PFM.
         mapped: Whether mapped features are normalised.
         position_base: Constant of the position code.
+        smoothing_px: Deviation of the Gaussian filter of the anomaly map; 0 for none.
     """
     features = FeaturePair(source, target, levels)
     shape = NetworkShape(
@@ -206,4 +214,4 @@ def build_network(
         mapped,
         position_base,
     )
-    return InspectionNetwork(features, MappingPyramid(shape, feature_sizes(features, input_px)))
+    return InspectionNetwork(features, MappingPyramid(shape, feature_sizes(features, input_px)), smoothing_px)

@@ -40,6 +40,7 @@ def _mapping(record: NetworkRecord, backbones: Sequence[nn.Module], input_px: tu
         input_px=input_px,
         bidirectional=record.detector != "pfm",
         mapped=record.mapped,
+        smoothing_px=record.smoothing_px,
         position_base=record.position_base,
     )
 

@@ -169,6 +169,8 @@ class NetworkRecord(Part):
     """Constant of the position encoding."""
     mapped: Literal["raw", "unit"] = "raw"
     """Whether mapped features are normalised to unit length before they are compared."""
+    smoothing_px: float = Field(default=0.0, ge=0, le=64)
+    """Deviation of the Gaussian filter of the anomaly map of the detectors that map features; 0 for none."""
     padim: PadimRecord | None = None
     """Present for PaDiM alone."""
     patchcore: PatchCoreRecord | None = None
@@ -195,6 +197,8 @@ class NetworkRecord(Part):
             if self.position != "none":
                 facts[-1] += f" ({self.position_base:g})"
             facts.append(f"mapped features {self.mapped}")
+            if self.smoothing_px > 0:
+                facts.append(f"smoothing {self.smoothing_px:g} px")
         own = self.padim or self.patchcore or self.cflow
         if own is not None:
             facts += [f"{name} {value:g}" for name, value in own]

@@ -95,9 +95,7 @@ def test_full_scratch_disk_is_told_before_it_kills(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(
-        DataError, match=r"5 network inputs take .*\(No space left on device\); .*--scratch"
-    ):
+    with pytest.raises(DataError, match=r"5 network inputs take .*\(No space left on device\); .*--scratch"):
         compute(memory_bytes=0, scratch=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
