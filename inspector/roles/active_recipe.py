@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from inspector.domain.drift import DriftMonitor
 from inspector.domain.threshold import Threshold
 from inspector.recipe.store import Recipe
+
+log = logging.getLogger("inspector")
 
 
 class ActiveRecipe:
@@ -29,6 +32,17 @@ class ActiveRecipe:
         self.threshold = Threshold(**recipe.manifest.threshold.model_dump())
         self.scores: list[float] = recipe.calibration_scores().tolist()
         self.drift = DriftMonitor(self.scores, self.threshold.value)
+
+    def passed(self, score: float) -> None:
+        """Takes up the score of a part that has passed; says so once the scores have moved."""
+        known = self.drift.alarm
+        self.drift.passed(score)
+        if self.drift.alarm and not known:
+            log.warning(
+                "scores of passed parts have moved away from the calibration's: their median is now %.3g times the "
+                "calibration's. Look at light, lens and parts; then calibrate again",
+                self.drift.median_ratio,
+            )
 
     def on_record(self) -> dict[str, Any]:
         """What a verdict's record says of it."""

@@ -15,23 +15,23 @@ from typing import Any
 import zmq
 
 from inspector.config.schema import InspectorConfig
-from inspector.domain.drift import DriftMonitor
 from inspector.domain.errors import FatalError
 from inspector.domain.ledger import Ledger, OpenPart, Tally
 from inspector.domain.restarts import LossRetry, RestartBudget
 from inspector.domain.threshold import conformal_p_value, decide
 from inspector.domain.verdict import Cause, Decision, Verdict
+from inspector.outputs.audit_log import AuditLog
 from inspector.outputs.metrics import LineMetrics
 from inspector.outputs.publisher import Publisher
 from inspector.outputs.service_manager import ServiceManager
 from inspector.outputs.verdict_log import VerdictLog
-from inspector.recipe.store import Recipe, load_recipe, point_to
+from inspector.recipe.store import Recipe, load_recipe
 from inspector.roles.active_recipe import ActiveRecipe
 from inspector.roles.archive_link import ArchiveLink
-from inspector.roles.changeover import Changeover
 from inspector.roles.child import Child
 from inspector.roles.control_desk import ControlDesk
 from inspector.roles.job import Job
+from inspector.roles.recipe_desk import RecipeDesk
 from inspector.wire.archive_socket import ArchiveOutbox
 from inspector.wire.endpoints import RuntimeFolder
 from inspector.wire.gate_socket import GateInbox
@@ -52,8 +52,6 @@ _ARCHIVE_WINDOW_NS = 600_000_000_000
 #: It shares what processor time the others leave.
 _ARCHIVE_HEARTBEAT_S = 60.0
 _HOUSEKEEPING_NS = 100_000_000
-#: A worker whose recipe was replaced stays at least so long, and until its last part has a verdict.
-_RETIREMENT_NS = 1_000_000_000
 
 #: Told every verdict, after it was published.
 Watcher = Callable[[Verdict], None]
@@ -117,11 +115,8 @@ class Gate:
     ) -> None:
         self.stopping = False
         self._config = config
-        self._active = ActiveRecipe(recipe)
-        self._known = {self._active.hash: self._active}
-        self._former: Path | None = None
-        self._admit = admit
-        self._change: Changeover | None = None
+        audit = AuditLog(None) if control is None else control.audit
+        self.recipes = RecipeDesk(recipe, config.recipe, audit, admit, self._worker)
         self._numbers = itertools.count(1)
         self._folder = folder
         self._ring = ring
@@ -205,7 +200,7 @@ class Gate:
 
     def _job(self, incarnation: int, recipe: Recipe | None = None, *, standby: bool = False) -> Job:
         """Orders of a child; it works with the recipe in use unless another is named."""
-        recipe = recipe or self._active.recipe
+        recipe = recipe or self.recipes.active.recipe
         return Job(
             config=self._config.model_copy(update={"recipe": recipe.folder}),
             incarnation=incarnation,
@@ -223,7 +218,7 @@ class Gate:
         """A worker for a recipe; one whose recipe is not in use yet waits to be armed."""
         return self._child(
             "worker",
-            lambda number: self._job(number, recipe, standby=self._active.recipe is not recipe),
+            lambda number: self._job(number, recipe, standby=self.recipes.active.recipe is not recipe),
             lambda: next(self._numbers),
         )
 
@@ -300,7 +295,7 @@ class Gate:
         self._armed = True
         if not self._served:
             self._served = True
-            log.info("ready: station %s, recipe %s", self._config.station, self._active.recipe.content_hash[:12])
+            log.info("ready: station %s, recipe %s", self._config.station, self.recipes.active.recipe.content_hash[:12])
             self._outputs.service_manager.notify("READY=1")
 
     def pause(self) -> None:
@@ -318,9 +313,9 @@ class Gate:
         return {
             "station": self._config.station,
             "state": self._state(),
-            **self._active.on_record(),
-            "folder": str(self._active.recipe.folder),
-            "changeover": "none" if self._change is None else self._change.describe(),
+            **self.recipes.active.on_record(),
+            "folder": str(self.recipes.active.recipe.folder),
+            "changeover": self.recipes.describe(),
             "triggered": tally.triggered,
             "pass": tally.passed,
             "fail": tally.failed,
@@ -329,7 +324,7 @@ class Gate:
             "camera_ready": self.camera.ready,
             "worker_ready": self.worker.ready,
             "restarts": self.camera.restarts + self.worker.restarts,
-            "drift_alarm": self._active.drift.alarm,
+            "drift_alarm": self.recipes.active.drift.alarm,
         }
 
     def activate(self, folder: Path, who: str, why: str) -> None:
@@ -338,11 +333,9 @@ class Gate:
         Raises:
             FatalError: It can't be begun now.
         """
-        if self._change is not None and self._change.under_way:
-            raise FatalError(f"a change is under way ({self._change.describe()}); wait for its end")
         if not self._served or self.stopping or not self.worker.ready:
             raise FatalError("the line does not run; a recipe is taken up by a line that does")
-        self._change = Changeover(folder, who, why, self._admit, self._worker)
+        self.recipes.begin(folder, who, why)
 
     def rollback(self, who: str, why: str) -> None:
         """Begins to take up the recipe that was in use before.
@@ -350,56 +343,23 @@ class Gate:
         Raises:
             FatalError: There was none, or it can't be begun now.
         """
-        if self._former is None:
-            raise FatalError("no other recipe was in use since the daemon started; name one with activate")
-        self.activate(self._former, who, why)
+        self.recipes.begin_rollback(who, why)
 
     def _workers(self) -> list[Child]:
         """The worker in use, and the one that comes or goes during a change of the recipe."""
-        other = None if self._change is None else self._change.worker
-        return [self.worker] if other is None else [self.worker, other]
+        return [self.worker] if self.recipes.beside is None else [self.worker, self.recipes.beside]
 
-    def _change_over(self, change: Changeover, now_ns: int) -> None:
-        if change.stage == "retiring":
-            self._retire(change, now_ns)
-        elif change.advance(now_ns):
-            assert change.recipe is not None
-            problem = self._changed_on_record(change)
-            if problem is not None:
-                change.fail(problem)
-                return
-            former, self._former = self._active, self._active.recipe.folder
-            self._active, self.worker = change.take_over(self.worker, now_ns)
-            self._known = {former.hash: former, self._active.hash: self._active}
-            self._outputs.metrics.recipe(self._active.threshold, self._active.labels())
+    def _change_over(self, now_ns: int) -> None:
+        new = self.recipes.advance(self.worker, now_ns)
+        if new is not None:
+            self.worker = new
+            self._outputs.metrics.recipe(self.recipes.active.threshold, self.recipes.active.labels())
             if self._archive is not None:
                 self._archive.child.tell("stop")  # it comes back with the recipe in use
-            log.warning("recipe %s is in use, in place of %s", self._active.recipe.folder, self._former)
-
-    def _changed_on_record(self, change: Changeover) -> str | None:
-        """Writes the change to the audit log and to the link that the configuration names; why that can't be done."""
-        assert change.recipe is not None
-        facts = {"recipe": str(change.folder), "recipe_hash": change.recipe.recipe.content_hash}
-        facts["former_hash"] = self._active.recipe.content_hash
-        try:
-            if self._control is not None:
-                self._control.audit.append("activated", who=change.who, why=change.why, **facts)
-            point_to(self._config.recipe, change.folder)
-        except OSError as error:
-            return f"it can't be put on record: {error}"
-        return None
-
-    def _retire(self, change: Changeover, now_ns: int) -> None:
-        former = change.worker
-        assert former is not None
-        # By then the camera process has the new worker's credit, and what it sent to the former one is announced.
-        if change.may_leave(now_ns, _RETIREMENT_NS) and not self._ledger.open_at(former.incarnation):
-            former.retire()
-        if former.watch(now_ns) or not former.alive:
+        gone = self.recipes.retire(now_ns, self._ledger.open_at)
+        if gone is not None:
             self._take_messages(_ALL)
-            self._settle(self._ledger.lose_worker(former.incarnation, self._clock_ns()))
-            self._known = {self._active.hash: self._active}
-            change.finished()
+            self._settle(self._ledger.lose_worker(gone, self._clock_ns()))
 
     def _state(self) -> str:
         if self._paused:
@@ -413,16 +373,14 @@ class Gate:
                 continue
             self._take_messages(_ALL)  # what it said before it died still counts
             if child is self.worker:
+                self.recipes.worker_died()
                 self._settle(self._ledger.lose_worker(incarnation, self._clock_ns()))
             else:
                 self._ledger.lose_camera(incarnation)
                 self._armed = False
-            if child is self.worker and self._change is not None and self._change.stage in ("checking", "loading"):
-                self._change.fail("the worker in use died meanwhile; ask again when the line runs")
             if child.exhausted and not (child is self.camera and self._ended):
                 raise _ended_for_good(child)
-        if self._change is not None and self._change.under_way:
-            self._change_over(self._change, now_ns)
+        self._change_over(now_ns)
         if self._archive is not None:
             self._archive.watch(now_ns)
 
@@ -474,7 +432,7 @@ class Gate:
         if result.problem is not None:
             self._settle_one(result.trigger, Decision.NOT_INSPECTED, result.problem, now_ns)
             return
-        by = self._known.get(result.recipe)
+        by = self.recipes.judge_of(result.recipe)
         if by is None:
             self._settle_one(result.trigger, Decision.NOT_INSPECTED, Cause.RECIPE_MISMATCH, now_ns)
             return
@@ -492,7 +450,7 @@ class Gate:
         if verdict is not None:
             self._settle([verdict], by)
             if verdict.decision is Decision.PASS:
-                _watch_drift(by.drift, result.score)
+                by.passed(result.score)
 
     def _keep(self, result: Result) -> None:
         """Until its trigger is announced: the camera process has a connection of its own, and a fast worker's result
@@ -510,7 +468,7 @@ class Gate:
 
     def _settle(self, verdicts: Iterable[Verdict], by: ActiveRecipe | None = None) -> None:
         """The one way out for verdicts: publish first, then write down and count."""
-        by = by or self._active
+        by = by or self.recipes.active
         for verdict in verdicts:
             record = {"run": self._run_id, "station": self._config.station, **verdict.as_record()}
             record.update(by.on_record())
@@ -565,7 +523,7 @@ class Gate:
         settled = tally.passed + tally.failed + tally.not_inspected
         metrics.imbalance.labels(station).set(tally.triggered - settled - tally.pending)
         metrics.heartbeat.labels(station).set(time.time())
-        drift = self._active.drift
+        drift = self.recipes.active.drift
         metrics.drift_evidence.labels(station).set(drift.evidence_log10)
         metrics.drift_alarm.labels(station).set(int(drift.alarm))
         metrics.median_ratio.labels(station).set(drift.median_ratio)
@@ -598,24 +556,12 @@ class Gate:
                 "pending": tally.pending,
                 "camera_ready": self.camera.ready,
                 "worker_ready": self.worker.ready,
-                "recipe_hash": self._active.recipe.content_hash,
+                "recipe_hash": self.recipes.active.recipe.content_hash,
             },
         )
         # Fed only by the loop that settles parts, and only while a worker can judge them.
         if self.worker.ready or not self._served:
             self._outputs.service_manager.notify("WATCHDOG=1")
-
-
-def _watch_drift(drift: DriftMonitor, score: float) -> None:
-    """After the verdict, which it never changes."""
-    known = drift.alarm
-    drift.passed(score)
-    if drift.alarm and not known:
-        log.warning(
-            "scores of passed parts have moved away from the calibration's: their median is now %.3g times the "
-            "calibration's. Look at light, lens and parts; then calibrate again",
-            drift.median_ratio,
-        )
 
 
 def _ended_for_good(child: Child) -> FatalError:

@@ -352,7 +352,7 @@ def test_scores_of_passed_parts_that_moved_are_told_and_change_no_verdict(
     assert line.metric("inspector_score_median_ratio") == 'inspector_score_median_ratio{station="s"} ' + repr(
         0.95 * value / (0.9 * value)
     )
-    line.gate._active.drift = DriftMonitor([0.5 * value + 0.001 * n * value for n in range(100)], value)
+    line.gate.recipes.active.drift = DriftMonitor([0.5 * value + 0.001 * n * value for n in range(100)], value)
     for part in range(800, 1000):
         line.turn(line.trigger(part), line.result(part, 0.95 * value))
     line.gate._housekeep(line.now_ns)
