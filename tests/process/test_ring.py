@@ -20,7 +20,7 @@ from .conftest import Daemon, StartDaemon, wait_for
 pytestmark = pytest.mark.process
 
 PARTS = 60
-SLOTS = 8 + 4 + 2  # line.queue_frames, worker.max_batch, one being written, one that a source has ready
+SLOTS = 8 + 2 * 4 + 2  # line.queue_frames, worker.max_batch of two workers, one being written, one that is ready
 
 #: Scores of the same pixels differ by so much at most, whatever batch they were computed in.
 SAME = 1e-5
