@@ -269,7 +269,7 @@ def collect(folder: Path, count: int, least_difference: float, config_path: Path
 @click.option(
     "--false-rejects",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Target false-reject rate; default: 0.01 on the synthetic conveyor, else that of calibrate train.",
+    help="Target false-reject rate; default: 0.02 on the synthetic conveyor, else that of calibrate train.",
 )
 @click.option(
     "--precision",
