@@ -17,8 +17,9 @@ from rich.table import Table
 
 from inspector.benchmark.chart import latency_chart
 from inspector.benchmark.line import LineRun, measure_line
+from inspector.cli.results import write_json, write_text
 from inspector.config.schema import Worker
-from inspector.domain.errors import ConfigError, FatalError
+from inspector.domain.errors import FatalError
 
 _DEADLINE_MS = 500.0
 
@@ -90,10 +91,12 @@ def run_bench(bench: Bench) -> None:
             record["line"] = {"deadline_ms": _DEADLINE_MS, "runs": [run.as_record() for run in runs]}
             Console().print(_line_table(runs, bench))
     if bench.json_path is not None:
-        _write(bench.json_path, json.dumps(record, indent=2, allow_nan=False) + "\n")
+        write_json(bench.json_path, record)
+        click.echo(f"wrote {bench.json_path}", err=True)
     if bench.plot_path is not None and runs:
         title = f"{bench.pair} pair, {bench.size_px} px, {bench.precision}, {bench.threads} threads"
-        _write(bench.plot_path, latency_chart(runs, _DEADLINE_MS, title))
+        write_text(bench.plot_path, latency_chart(runs, _DEADLINE_MS, title))
+        click.echo(f"wrote {bench.plot_path}", err=True)
 
 
 def _engines(bench: Bench) -> dict[str, Any]:
@@ -128,15 +131,6 @@ def _program(module: str, *arguments: str) -> str:
         lines = done.stderr.strip().splitlines() or [f"{module} ended with exit code {done.returncode}"]
         raise FatalError(lines[-1].removeprefix("error: "))
     return done.stdout
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be written: {error.strerror}") from error
-    click.echo(f"wrote {path}", err=True)
 
 
 def _table(title: str, first: str, *columns: str) -> Table:

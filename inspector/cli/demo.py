@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import click
 import yaml
@@ -24,6 +23,7 @@ from inspector.cameras.decoding import IMAGE_SUFFIXES
 from inspector.cameras.synthetic import write_good_parts
 from inspector.cli.figures import Run, measure, worst_rejects
 from inspector.cli.live import LiveLine
+from inspector.cli.results import write_json
 from inspector.cli.snapshot import write_picture
 from inspector.config.cameras import CameraConfig, FolderCamera, SyntheticCamera
 from inspector.config.schema import InspectorConfig, Line, Metrics, Verdicts, Worker
@@ -123,9 +123,9 @@ def run_demo(demo: Demo) -> None:
         recipe, run, verdicts, stopped = _run(config, total, console)
     threshold = Threshold(**recipe.manifest.threshold.model_dump())
     record = {"recipe_hash": recipe.content_hash, "weights": demo.chosen_weights, **run.as_record(threshold)}
-    _write_json(output / "figures.json", record)
+    write_json(output / "figures.json", record)
     if demo.json_path is not None:
-        _write_json(demo.json_path, record)
+        write_json(demo.json_path, record)
     sheet = _contact_sheet(camera, verdicts, recipe_folder, output)
     Console().print(_table(run, threshold))
     console.print(f"figures, verdicts, recipe and configuration: {output}", soft_wrap=True, highlight=False)
@@ -283,14 +283,6 @@ def _run(config: InspectorConfig, total: int | None, console: Console) -> tuple[
         stopped = station.gate.stopping
         live.close()
         return station.recipe, measure(verdicts, tally), verdicts, stopped
-
-
-def _write_json(path: Path, record: dict[str, Any]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be written: {error.strerror}") from error
 
 
 def _contact_sheet(camera: CameraConfig, verdicts: list[Verdict], recipe: Path, output: Path) -> Path | None:

@@ -54,13 +54,14 @@ class ActiveRecipe:
             "recipe_hash": self.recipe.content_hash,
         }
 
-    def labels(self) -> dict[str, str]:
-        """Labels of the metric that names the recipe in use."""
-        manifest = self.recipe.manifest
-        return {
-            "recipe": manifest.name,
-            "recipe_version": str(manifest.version),
-            "hash": self.recipe.content_hash,
-            "detector": manifest.network.detector,
-            "threshold_method": manifest.threshold.method,
-        }
+
+def recipe_labels(recipe: Recipe) -> dict[str, str]:
+    """Labels of the metric that names the recipe in use."""
+    manifest = recipe.manifest
+    return {
+        "recipe": manifest.name,
+        "recipe_version": str(manifest.version),
+        "hash": recipe.content_hash,
+        "detector": manifest.network.detector,
+        "threshold_method": manifest.threshold.method,
+    }

@@ -25,7 +25,7 @@ from inspector.outputs.publisher import Publisher
 from inspector.outputs.service_manager import ServiceManager
 from inspector.outputs.verdict_log import VerdictLog
 from inspector.recipe.store import Recipe, load_recipe
-from inspector.roles.active_recipe import ActiveRecipe
+from inspector.roles.active_recipe import recipe_labels
 from inspector.roles.control_desk import ControlDesk
 from inspector.roles.gate import Gate, Outputs, Watcher
 from inspector.wire.archive_socket import ArchiveOutbox
@@ -162,7 +162,7 @@ def _metrics(config: InspectorConfig, recipe: Recipe) -> LineMetrics:
         station=config.station,
         deadline_s=config.line.deadline_ms / 1000,
         threshold=Threshold(**manifest.threshold.model_dump()),
-        recipe=ActiveRecipe(recipe).labels(),
+        recipe=recipe_labels(recipe),
         version=inspector.__version__,
     )
 

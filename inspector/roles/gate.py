@@ -26,7 +26,7 @@ from inspector.outputs.publisher import Publisher
 from inspector.outputs.service_manager import ServiceManager
 from inspector.outputs.verdict_log import VerdictLog
 from inspector.recipe.store import Recipe, load_recipe
-from inspector.roles.active_recipe import ActiveRecipe
+from inspector.roles.active_recipe import ActiveRecipe, recipe_labels
 from inspector.roles.archive_link import ArchiveLink
 from inspector.roles.child import Child
 from inspector.roles.control_desk import ControlDesk
@@ -353,7 +353,8 @@ class Gate:
         new = self.recipes.advance(self.worker, now_ns)
         if new is not None:
             self.worker = new
-            self._outputs.metrics.recipe(self.recipes.active.threshold, self.recipes.active.labels())
+            active = self.recipes.active
+            self._outputs.metrics.recipe(active.threshold, recipe_labels(active.recipe))
             if self._archive is not None:
                 self._archive.child.tell("stop")  # it comes back with the recipe in use
         gone = self.recipes.retire(now_ns, self._ledger.open_at)
