@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from calibration.contact_sheet import heat_overlay, three_channels
 from calibration.datasets import Dataset
 from calibration.evaluate import Evaluation
-from calibration.images import Label, Mask, Sample, read_image
-from calibration.refinement.files import open_network, recipe_prior
-from calibration.refinement.optimise import refine
-from calibration.refinement.prior import Prior
+from calibration.images import Label, Sample, read_image
+from calibration.refinement.files import recipe_prior
 from calibration.train import Reporter
 from inspector.domain.errors import FatalError
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Mask, Pixels
+from inspector.models.refinement.frame_refiner import open_network
+from inspector.models.refinement.optimise import refine
+from inspector.models.refinement.prior import Prior
 from inspector.recipe.manifest import Geometry
 from inspector.recipe.store import Recipe
 

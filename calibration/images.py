@@ -10,14 +10,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from inspector.cameras.decoding import decode_image
 from inspector.domain.errors import DataError, PartError
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Mask, Pixels
 from inspector.recipe.manifest import Geometry
-
-Mask = NDArray[np.bool_]
 
 #: The class of good images, and the name of their folder.
 GOOD_CLASS = "good"

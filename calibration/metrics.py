@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score
 
-from calibration.curves import BestF1, Curve, Floats, Mask, best_f1, cumulated, from_zero
+from calibration.curves import BestF1, Curve, Floats, best_f1, cumulated, from_zero
 from calibration.pixel_metrics import (
     PIMO_LIMITS,
     PRO_LIMIT,
@@ -27,6 +27,7 @@ from calibration.pixel_metrics import (
 )
 from calibration.threshold import upper_rate
 from inspector.domain.errors import DataError
+from inspector.domain.frame import Mask
 from inspector.domain.threshold import Threshold, decide
 from inspector.domain.verdict import Decision
 

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from calibration.curves import BestF1, Curve, Floats, Mask, tie_ends
+from calibration.curves import BestF1, Curve, Floats, tie_ends
 from inspector.domain.errors import DataError
+from inspector.domain.frame import Mask
 
 #: False-positive rate up to which AU-PRO integrates (Bergmann et al., IJCV 2021).
 PRO_LIMIT = 0.3

@@ -23,7 +23,7 @@ from calibration.geometry import geometry_of
 from calibration.images import read_image, survey
 from calibration.interruption import Interruption
 from calibration.plan import Plan
-from calibration.refinement.prior import MOST_PARTS, fit_prior
+from calibration.refinement.fit import MOST_PARTS, fit_prior
 from calibration.scoring import make_scorer
 from calibration.soundness import Soundness
 from calibration.split import Split, parts_for, split_parts

@@ -123,8 +123,9 @@ def refine(
     """
     import torch
 
-    from calibration.refinement.files import Refiner, output_stems, read_frame, recipe_prior
-    from calibration.refinement.settings import Settings
+    from calibration.refinement.files import output_stems, read_frame, recipe_prior, refine_file
+    from inspector.models.refinement.frame_refiner import FrameRefiner
+    from inspector.models.refinement.settings import Settings
     from inspector.recipe.store import load_recipe
 
     if threads is not None:
@@ -142,15 +143,21 @@ def refine(
         device=device,
         say=lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True),
     )
-    refiner = Refiner(loaded, learnt, settings, device)
+    refiner = FrameRefiner(loaded, learnt, settings, device)
     with _bars(console) as bars:
         for path, stem in zip(images, stems, strict=True):
             task = bars.add_task(path.name, total=settings.iterations + settings.reestimation)
-            found = refiner.refine(path, output, stem, lambda done, loss, task=task: bars.update(task, advance=1))  # type: ignore[misc]
+            found, decision = refine_file(
+                refiner,
+                path,
+                output,
+                stem,
+                lambda done, loss, task=task: bars.update(task, advance=1),  # type: ignore[misc]
+            )
             bars.remove_task(task)
             pieces = f"{len(found.outlines)} defect{'' if len(found.outlines) == 1 else 's'}"
             click.echo(
-                f"{path}: {found.decision}, score {found.score:.4g}; {pieces}, {found.area_px} px "
+                f"{path}: {decision}, score {found.score:.4g}; {pieces}, {found.area_px} px "
                 f"(map {found.coarse_px} px), {found.seconds:.1f} s"
             )
     click.echo(f"written to {output}")

@@ -19,8 +19,8 @@ import torch
 from calibration.evaluate import write_json
 from calibration.refinement.files import recipe_prior
 from calibration.refinement.measure import VARIANTS, Measurement, measure
-from calibration.refinement.settings import Settings
 from inspector.domain.errors import DataError, FatalError
+from inspector.models.refinement.settings import Settings
 from inspector.recipe.store import load_recipe
 
 log = logging.getLogger("refinement")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,142 +14,51 @@ from safetensors.torch import load_file, save_file
 
 from calibration.datasets import open_dataset
 from calibration.images import read_image
-from calibration.refinement.frame import frame_mask, recovered_frame
-from calibration.refinement.optimise import Progress, refine
-from calibration.refinement.outlines import Outline, draw_outlines, find_outlines
-from calibration.refinement.prior import MOST_PARTS, PREFIX, Prior, fit_prior, prior_from_tensors
-from calibration.refinement.settings import Settings
-from inspector.domain.errors import DataError, EngineError, PartError
+from calibration.refinement.fit import MOST_PARTS, fit_prior
+from inspector.domain.errors import DataError, PartError
 from inspector.domain.frame import Pixels
 from inspector.domain.threshold import Threshold, decide
-from inspector.models.detector import Detector
-from inspector.models.folding import fold_batch_norms
-from inspector.models.preprocess import Preprocess
-from inspector.models.recipe_network import load_network
+from inspector.models.refinement.frame_refiner import FrameRefiner, RefinedFrame, open_network, stored_prior
+from inspector.models.refinement.optimise import Progress
+from inspector.models.refinement.outlines import draw_outlines
+from inspector.models.refinement.prior import Prior, prior_from_tensors
 from inspector.recipe.geometry import check_frame
 from inspector.recipe.store import Recipe
 
 
-@dataclass(frozen=True)
-class Refined:
-    """What was found in a file.
-
-    Attributes:
-        image: The file.
-        score: Of the detector, before the refinement.
-        decision: "pass" or "fail" at the recipe's threshold; the refinement does not change it.
-        outlines: Defects in the frame's coordinates, the largest first.
-        coarse_px: Area of the detector's own mask in the frame.
-        iterations: Of the optimisation.
-        seconds: Network, optimisation and outlines.
-    """
-
-    image: Path
-    score: float
-    decision: str
-    outlines: tuple[Outline, ...]
-    coarse_px: int
-    iterations: int
-    seconds: float
-
-    @property
-    def area_px(self) -> int:
-        """Area of all defects."""
-        return sum(outline.area_px for outline in self.outlines)
-
-    def as_record(self, recipe: Recipe, frame_px: tuple[int, int]) -> dict[str, Any]:
-        """Everything as a JSON-ready dict."""
-        return {
-            "image": str(self.image),
-            "frame_px": list(frame_px),
-            "recipe": f"{recipe.manifest.name} v{recipe.manifest.version}",
-            "recipe_hash": recipe.content_hash,
-            "score": self.score,
-            "threshold": recipe.manifest.threshold.value,
-            "decision": self.decision,
-            "area_px": self.area_px,
-            "coarse_area_px": self.coarse_px,
-            "defects": [outline.as_record() for outline in self.outlines],
-            "iterations": self.iterations,
-            "seconds": round(self.seconds, 3),
-        }
-
-
-class Refiner:
-    """A recipe's network with its prior, ready to refine frames.
+def refine_file(
+    refiner: FrameRefiner,
+    path: Path,
+    output: Path,
+    stem: str,
+    progress: Progress = lambda iteration, loss: None,
+) -> tuple[RefinedFrame, str]:
+    """Refines a file and writes ``stem_mask.png``, ``_recovered.png``, ``_overlay.png`` and ``_outlines.json``.
 
     Args:
-        recipe: Whose network is refined.
-        prior: Learnt with the same recipe.
-        settings: Weights and windows.
-        device: "cpu" or "cuda".
+        refiner: With the recipe and its prior.
+        path: The image.
+        output: Folder of the results.
+        stem: Of their names.
+        progress: Told after each iteration how it goes.
+
+    Returns:
+        What was found, and the decision at the recipe's threshold, which the refinement does not change.
 
     Raises:
-        RecipeError: The recipe's tensors don't fit its manifest.
-        EngineError: There is no such device.
+        DataError: The image can't be read, does not fit the recipe, or the results can't be written.
     """
-
-    def __init__(self, recipe: Recipe, prior: Prior, settings: Settings | None = None, device: str = "cpu") -> None:
-        self.recipe = recipe
-        self.prior = prior
-        self.settings = settings or Settings()
-        self.network, self.preprocess = open_network(recipe, device)
-        self._device = device
-
-    def refine(self, path: Path, output: Path, stem: str, progress: Progress = lambda iteration, loss: None) -> Refined:
-        """Refines a file and writes ``stem_mask.png``, ``_recovered.png``, ``_overlay.png`` and ``_outlines.json``.
-
-        Raises:
-            DataError: The image can't be read, does not fit the recipe, or the results can't be written.
-        """
-        manifest = self.recipe.manifest
-        pixels = read_frame(path, self.recipe)
-        started = time.perf_counter()
-        image = self.preprocess(torch.from_numpy(pixels).to(self._device))
-        with torch.no_grad():
-            score = float(self.network(image).scores[0])
-        found = refine(
-            self.network,
-            image,
-            self.prior,
-            grey=pixels.ndim == 2,
-            settings=self.settings,
-            normalisation=manifest.normalisation,
-            progress=progress,
-        )
-        frame_px = pixels.shape[1], pixels.shape[0]
-        mask, coarse = (frame_mask(part, frame_px, manifest.geometry) for part in (found.mask, found.coarse))
-        clean = recovered_frame(pixels, found, image[0].cpu().numpy(), manifest.geometry, manifest.normalisation)
-        outlines = find_outlines(mask)
-        decision, _ = decide(score, Threshold(**manifest.threshold.model_dump()))
-        seconds = time.perf_counter() - started
-        refined = Refined(path, score, decision.value, outlines, int(coarse.sum()), found.iterations, seconds)
-        _write(output / f"{stem}_mask.png", _png(mask.astype(np.uint8) * 255))
-        _write(output / f"{stem}_recovered.png", _png(clean))
-        _write(output / f"{stem}_overlay.png", _png(draw_outlines(pixels, outlines)))
-        record = json.dumps(refined.as_record(self.recipe, frame_px), indent=2, allow_nan=False)
-        _write(output / f"{stem}_outlines.json", (record + "\n").encode())
-        return refined
-
-
-def open_network(recipe: Recipe, device: str) -> tuple[Detector, Preprocess]:
-    """The recipe's detector and preprocessing on a device.
-
-    Batch normalisations are folded into the convolutions and memory lies channels last: the optimisation asks for
-    hundreds of gradients, and takes a third less time for each of them so.
-
-    Raises:
-        RecipeError: The recipe's tensors don't fit its manifest.
-        EngineError: There is no such device.
-        DataError: The recipe inspects in tiles.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise EngineError("PyTorch finds no CUDA device; take --device cpu")
-    if recipe.manifest.geometry.tiling is not None:
-        raise DataError(f"{recipe.folder} inspects in tiles, which can't be refined yet; calibrate one without --tile")
-    preprocess = Preprocess(recipe.manifest.geometry, recipe.manifest.normalisation).to(device)
-    network = fold_batch_norms(load_network(recipe))
-    return network.to(device).to(memory_format=torch.channels_last), preprocess
+    recipe = refiner.recipe
+    pixels = read_frame(path, recipe)
+    found = refiner.refine(pixels, progress)
+    decision = decide(found.score, Threshold(**recipe.manifest.threshold.model_dump()))[0].value
+    record = found.as_record(str(path), recipe, score=found.score, decision=decision)
+    _write(output / f"{stem}_mask.png", _png(found.mask.astype(np.uint8) * 255))
+    _write(output / f"{stem}_recovered.png", _png(found.recovered))
+    _write(output / f"{stem}_overlay.png", _png(draw_outlines(pixels, found.outlines)))
+    text = json.dumps(record, indent=2, allow_nan=False)
+    _write(output / f"{stem}_outlines.json", (text + "\n").encode())
+    return found, decision
 
 
 def read_frame(path: Path, recipe: Recipe) -> Pixels:
@@ -193,9 +99,7 @@ def recipe_prior(
     if file is not None and file.exists():
         return _read_prior(file, recipe)
     if recipe.manifest.prior is not None and good is None:
-        with safe_open(recipe.weights_path, framework="pt") as tensors:
-            names = [name for name in tensors.keys() if name.startswith(PREFIX)]  # noqa: SIM118
-            return prior_from_tensors({name: tensors.get_tensor(name) for name in names})
+        return stored_prior(recipe)
     recorded = str(recipe.manifest.calibration.get("data", ""))
     if good is None and not (recorded and Path(recorded).is_dir()):
         raise DataError(

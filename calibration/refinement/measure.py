@@ -14,16 +14,17 @@ import torch
 from numpy.typing import NDArray
 
 from calibration.datasets import open_dataset
-from calibration.images import Mask, Sample, mask_of
+from calibration.images import Sample, mask_of
 from calibration.metrics import PixelRanking, overlap_at
-from calibration.refinement.canvas import to_pixels
-from calibration.refinement.files import open_network, read_frame
-from calibration.refinement.optimise import Refinement, difference_mask, refine
-from calibration.refinement.outlines import draw_outlines, find_outlines
-from calibration.refinement.prior import Prior
-from calibration.refinement.settings import Settings
+from calibration.refinement.files import read_frame
 from inspector.domain.errors import DataError
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Mask, Pixels
+from inspector.models.refinement.canvas import to_pixels
+from inspector.models.refinement.frame_refiner import open_network
+from inspector.models.refinement.optimise import Refinement, difference_mask, refine
+from inspector.models.refinement.outlines import draw_outlines, find_outlines
+from inspector.models.refinement.prior import Prior
+from inspector.models.refinement.settings import Settings
 from inspector.recipe.store import Recipe
 
 #: The map above the 99.9 % quantile of good pixels, and above the threshold that is best for the labels (an oracle).

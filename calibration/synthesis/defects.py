@@ -9,10 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.images import Mask
 from calibration.synthesis.masks import random_mask
 from inspector.domain.errors import DataError
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Mask, Pixels
 
 Kind = Literal["colour", "structural"]
 KINDS: tuple[Kind, ...] = ("colour", "structural")

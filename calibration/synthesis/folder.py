@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 
 from calibration.datasets import list_images, open_dataset
-from calibration.images import GOOD_CLASS, Mask, read_image, read_mask
+from calibration.images import GOOD_CLASS, read_image, read_mask
 from calibration.synthesis.defects import Kind, Look, make_defect
 from inspector.domain.errors import DataError
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Mask, Pixels
 
 #: Good images that structural defects are cut from.
 _DONORS = 24

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.images import Mask
+from inspector.domain.frame import Mask
 
 _Points = NDArray[np.float64]
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from inspector.domain.verdict import Cause
 
 Pixels = NDArray[np.uint8]
+#: Which pixels of an image, (H, W).
+Mask = NDArray[np.bool_]
 
 #: Gives memory of a shape for a frame, uint8 and C-contiguous, with anything in it.
 Allocate = Callable[[tuple[int, ...]], Pixels]

@@ -15,7 +15,7 @@ from calibration.datasets import open_dataset
 from calibration.evaluate import evaluate
 from calibration.gallery import GalleryOptions, Picture, choose, make_gallery
 from calibration.images import Label, Sample
-from calibration.refinement.settings import Settings
+from inspector.models.refinement.settings import Settings
 from inspector.recipe.store import load_recipe
 
 Shown = dict[str, Any]

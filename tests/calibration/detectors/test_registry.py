@@ -14,7 +14,6 @@ from calibration.datasets import open_dataset
 from calibration.detectors.registry import METHODS, method_named
 from calibration.features import load_batch
 from calibration.plan import Plan
-from calibration.refinement.detector import FeatureBank, LevelMaps, map_function
 from calibration.schedule import Schedule
 from calibration.split import split_parts
 from calibration.train import calibrate
@@ -22,6 +21,7 @@ from calibration.training import Step
 from inspector.domain.errors import DataError
 from inspector.models.preprocess import Preprocess
 from inspector.models.recipe_network import load_network
+from inspector.models.refinement.detector import FeatureBank, LevelMaps, map_function
 from inspector.recipe.manifest import DetectorName
 from inspector.recipe.store import Recipe, load_recipe
 

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from calibration.images import Mask
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Mask, Pixels
 from inspector.recipe.manifest import Normalisation
 
 

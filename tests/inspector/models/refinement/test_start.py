@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from calibration.refinement.settings import Settings
-from calibration.refinement.start import INPAINTERS, Inpainter, exemplar, membrane, telea, widened, without_specks
 from inspector.domain.errors import DataError
+from inspector.models.refinement.settings import Settings
+from inspector.models.refinement.start import INPAINTERS, Inpainter, exemplar, membrane, telea, widened, without_specks
 
 
 @pytest.mark.parametrize("fill", INPAINTERS)

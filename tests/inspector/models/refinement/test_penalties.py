@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from calibration.refinement.penalties import log_penalty, total_variation
+from inspector.models.refinement.penalties import log_penalty, total_variation
 
 IMAGES = hnp.arrays(np.float64, (1, 3, 4, 5), elements=st.floats(-3, 3).map(lambda value: round(value, 3)))
 

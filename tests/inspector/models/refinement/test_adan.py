@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from calibration.refinement.adan import Adan
+from inspector.models.refinement.adan import Adan
 
 
 def published(gradients: list[float]) -> list[float]:

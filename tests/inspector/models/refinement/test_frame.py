@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from calibration.refinement.canvas import Canvas, Window, to_image, to_pixels
-from calibration.refinement.frame import frame_mask, recovered_frame
-from calibration.refinement.optimise import Refinement
+from inspector.models.refinement.canvas import Canvas, Window, to_image, to_pixels
+from inspector.models.refinement.frame import frame_mask, recovered_frame
+from inspector.models.refinement.optimise import Refinement
 from inspector.recipe.manifest import Geometry, Normalisation, Region
 
 

@@ -9,14 +9,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from calibration.refinement.canvas import Canvas
-from calibration.refinement.detector import FeatureLoss, map_function
-from calibration.refinement.penalties import total_variation
-from calibration.refinement.prior import Prior, fit_prior, mean_pull, prior_from_tensors
+from calibration.refinement.fit import fit_mixture, fit_prior
 from inspector.domain.errors import DataError
+from inspector.models.refinement.canvas import Canvas
+from inspector.models.refinement.detector import FeatureLoss, map_function
+from inspector.models.refinement.mixture import mixture_from_tensors
+from inspector.models.refinement.penalties import total_variation
+from inspector.models.refinement.prior import Prior, mean_pull, prior_from_tensors
 from inspector.recipe.manifest import Normalisation
 
-from .conftest import ToyDetector, good_image
+from ...toy_detector import ToyDetector, good_image
 
 CANVAS = Canvas(Normalisation(), grey=False)
 
@@ -73,3 +75,39 @@ def test_no_images_and_senseless_scores_are_refused(toy: ToyDetector) -> None:
     silent.spread = torch.full_like(silent.spread, torch.inf)
     with pytest.raises(DataError, match="all equal or not finite"):
         fit_prior(silent, [good_image(0)])
+
+
+def test_fit_finds_the_colours_and_switches_surplus_components_off() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.array([[-1.0, 0.0, 1.0], [1.5, 1.0, -1.0]])
+    pixels = np.concatenate([rng.normal(mean, 0.2, (3000, 3)) for mean in truth]).astype(np.float32)
+    mixture = fit_mixture(pixels, components=6)
+    distances = mixture.distances(torch.from_numpy(truth).float())
+    assert distances.max() < 0.5
+    assert mixture.distances(torch.tensor([[1.5, -1.5, 1.5]])).item() > 20
+    assert float(mixture.weights.sum()) == pytest.approx(1.0)
+
+
+def test_grey_pixels_have_an_inverse() -> None:
+    grey = np.random.default_rng(0).normal(0, 1, (2000, 1)).astype(np.float32).repeat(3, axis=1)
+    mixture = fit_mixture(grey, components=2)
+    assert torch.isfinite(mixture.distances(torch.randn(10, 3))).all()
+
+
+def test_same_seed_same_mixture() -> None:
+    pixels = np.random.default_rng(0).normal(0, 1, (500, 3)).astype(np.float32)
+    first, second = (fit_mixture(pixels, seed=4).tensors() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_fitted_mixture_survives_a_file(tmp_path: Path) -> None:
+    mixture = fit_mixture(np.random.default_rng(0).normal(0, 1, (500, 3)).astype(np.float32))
+    save_file(mixture.tensors(), tmp_path / "mixture.safetensors")
+    back = mixture_from_tensors(load_file(tmp_path / "mixture.safetensors"))
+    pixels = torch.randn(20, 3)
+    assert torch.equal(back.distances(pixels), mixture.distances(pixels))
+
+
+def test_a_mixture_needs_pixels() -> None:
+    with pytest.raises(DataError, match="not 2"):
+        fit_mixture(np.zeros((2, 3), np.float32), components=3)

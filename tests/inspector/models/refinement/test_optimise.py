@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from calibration.refinement.canvas import Canvas, to_image, to_pixels
-from calibration.refinement.detector import FeatureLoss, map_function
-from calibration.refinement.optimise import Refinement, _best_start, difference_mask, refine
-from calibration.refinement.prior import Prior, fit_prior
-from calibration.refinement.settings import Settings
-from calibration.refinement.start import telea
+from calibration.refinement.fit import fit_prior
+from inspector.models.refinement.canvas import Canvas, to_image, to_pixels
+from inspector.models.refinement.detector import FeatureLoss, map_function
+from inspector.models.refinement.optimise import Refinement, _best_start, difference_mask, refine
+from inspector.models.refinement.prior import Prior
+from inspector.models.refinement.settings import Settings
+from inspector.models.refinement.start import telea
 from inspector.recipe.manifest import Normalisation
 
-from .conftest import SIDE, Maps, ToyDetector, good_image, good_pixels
+from ....toy_detector import SIDE, Maps, ToyDetector, good_image, good_pixels
 
 SETTINGS = Settings(iterations=150, reestimation=40)
 

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from calibration.refinement.detector import FeatureLoss, candidates, map_function
 from inspector.models.backbones import build_backbone
 from inspector.models.network import build_network
+from inspector.models.refinement.detector import FeatureLoss, candidates, map_function
 
-from .conftest import Maps
+from ....toy_detector import Maps
 
 
 class Bank:

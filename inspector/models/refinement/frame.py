@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.images import Mask
-from calibration.refinement.optimise import Refinement
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Mask, Pixels
+from inspector.models.refinement.optimise import Refinement
 from inspector.recipe.manifest import Geometry, Normalisation
 
 

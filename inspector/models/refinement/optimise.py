@@ -30,15 +30,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from calibration.images import Mask
-from calibration.refinement.adan import Adan
-from calibration.refinement.canvas import Canvas, Window, to_image
-from calibration.refinement.detector import Detector, FeatureLoss, map_function
-from calibration.refinement.penalties import log_penalty, total_variation
-from calibration.refinement.prior import Prior, mean_pull
-from calibration.refinement.settings import Settings
-from calibration.refinement.sharing import share, sharing_weights
-from calibration.refinement.start import INPAINTERS, Inpainter, widened, without_specks
+from inspector.domain.frame import Mask
+from inspector.models.refinement.adan import Adan
+from inspector.models.refinement.canvas import Canvas, Window, to_image
+from inspector.models.refinement.detector import Detector, FeatureLoss, map_function
+from inspector.models.refinement.penalties import log_penalty, total_variation
+from inspector.models.refinement.prior import Prior, mean_pull
+from inspector.models.refinement.settings import Settings
+from inspector.models.refinement.sharing import share, sharing_weights
+from inspector.models.refinement.start import INPAINTERS, Inpainter, widened, without_specks
 from inspector.recipe.manifest import Normalisation
 
 #: Called after each iteration with its number and loss.

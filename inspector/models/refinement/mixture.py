@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import BayesianGaussianMixture
 from torch import Tensor
 
 from inspector.domain.errors import DataError
 
 _NAMES = ("weights", "means", "covariances")
-#: Added to the variances, in normalised units squared: about two grey levels. Grey images have three equal channels,
-#: so that without it their covariance has no inverse.
-_FLOOR = 1e-3
-#: Components with less weight than this hold no pixels: the fit has switched them off.
-_EMPTY = 1e-3
 
 
 @dataclass(frozen=True)
@@ -75,29 +65,3 @@ def mixture_from_tensors(tensors: Mapping[str, Tensor]) -> Mixture:
     if mixture.means.shape != (count, 3) or mixture.covariances.shape != (count, 3, 3):
         raise DataError("the tensors of a mixture of colours don't fit each other")
     return mixture
-
-
-def fit_mixture(pixels: NDArray[np.float32], *, components: int = 5, seed: int = 1) -> Mixture:
-    """Fits the mixture by variational Bayes, as F2PAD does (its reference 44 is the one that scikit-learn cites).
-
-    Components that hold no pixels are switched off by the fit, so `components` is an upper limit.
-
-    Args:
-        pixels: (P, 3), normalised pixels sampled from good images.
-        components: Most components.
-        seed: Of the initialisation.
-
-    Raises:
-        DataError: Fewer pixels than components, or pixels that are not finite.
-    """
-    if len(pixels) < components or not np.isfinite(pixels).all():
-        raise DataError(f"a mixture of {components} colours needs at least as many finite pixels, not {len(pixels)}")
-    model = BayesianGaussianMixture(n_components=components, reg_covar=_FLOOR, max_iter=50, tol=1e-2, random_state=seed)
-    with warnings.catch_warnings():
-        # The prior needs the colours roughly: not to have converged to 1e-3 after 200 rounds does no harm.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(pixels.astype(np.float64))
-    used = np.flatnonzero(model.weights_ >= _EMPTY)
-    weights = model.weights_[used] / model.weights_[used].sum()
-    arrays = (weights, model.means_[used], model.covariances_[used])
-    return Mixture(*(torch.from_numpy(np.ascontiguousarray(array, np.float32)) for array in arrays))

@@ -1,25 +1,26 @@
-"""What calibration learns from good parts for the refinement, as tensors that can become part of a recipe."""
+"""Learns from good parts what a refinement knows of them: the `Prior` of a recipe."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import BayesianGaussianMixture
 from torch import Tensor
 
-from calibration.refinement.canvas import Canvas
-from calibration.refinement.detector import Detector, FeatureLoss, map_function
-from calibration.refinement.mixture import Mixture, fit_mixture, mixture_from_tensors
-from calibration.refinement.penalties import total_variation
 from inspector.domain.errors import DataError
+from inspector.models.refinement.canvas import Canvas
+from inspector.models.refinement.detector import Detector, FeatureLoss, map_function
+from inspector.models.refinement.mixture import Mixture
+from inspector.models.refinement.penalties import total_variation
+from inspector.models.refinement.prior import Prior, mean_pull
 from inspector.recipe.manifest import Normalisation
 
-_NAMES = ("colour", "variation", "pull", "units", "quantiles", "coarse", "low", "high")
-#: First part of the names of the tensors, in a recipe's weights.safetensors or in a file of their own.
-PREFIX = "prior."
 #: Good parts that a prior is learnt from where there are more.
 MOST_PARTS = 64
 
@@ -35,55 +36,11 @@ _COLOURS, _MAP_PIXELS = 100, 65536
 _PULLED = 16
 #: How far beyond the good parts' range a pixel may go, in normalised units.
 _MARGIN = 0.1
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Good parts, as the refinement knows them.
-
-    Attributes:
-        mixture: Colours of single pixels.
-        colour: Mean norm of the gradient of the mixture's distance (eq. 10) at a pixel of good parts, ().
-        variation: Mean norm of the gradient of the total variation (eq. 11) at a pixel of good parts, ().
-        pull: Mean norm of the gradient of the feature loss (eqs 4 to 7, without a knee) at a pixel of good parts, ().
-        units: Spread of the scores of each level, from their median to their 95 % quantile, (K,).
-        quantiles: 95 % quantile of score / unit for each level, (K,).
-        coarse: Threshold of the coarse mask, the 99.9 % quantile of the pixels of good anomaly maps, ().
-        low: Smallest allowed value of each channel, (3,), normalised.
-        high: Largest allowed value.
-    """
-
-    mixture: Mixture
-    colour: Tensor
-    variation: Tensor
-    pull: Tensor
-    units: Tensor
-    quantiles: Tensor
-    coarse: Tensor
-    low: Tensor
-    high: Tensor
-
-    def tensors(self) -> dict[str, Tensor]:
-        """What `prior_from_tensors` reads: float32 on the CPU, all names begin with `PREFIX`."""
-        named = {f"mixture.{name}": tensor for name, tensor in self.mixture.tensors().items()}
-        named |= {name: getattr(self, name) for name in _NAMES}
-        return {PREFIX + name: tensor.detach().cpu().float().contiguous() for name, tensor in named.items()}
-
-
-def prior_from_tensors(tensors: Mapping[str, Tensor]) -> Prior:
-    """The prior of `Prior.tensors`; tensors of other names don't matter.
-
-    Raises:
-        DataError: Tensors of the prior are missing.
-    """
-    own = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
-    try:
-        return Prior(
-            mixture_from_tensors({name.removeprefix("mixture."): tensor for name, tensor in own.items()}),
-            *(own[name] for name in _NAMES),
-        )
-    except KeyError as error:
-        raise DataError(f"the refinement's tensors lack {error.args[0]}") from error
+#: Added to the variances, in normalised units squared: about two grey levels. Grey images have three equal channels,
+#: so that without it their covariance has no inverse.
+_FLOOR = 1e-3
+#: Components with less weight than this hold no pixels: the fit has switched them off.
+_EMPTY = 1e-3
 
 
 def fit_prior(
@@ -159,19 +116,30 @@ def fit_prior(
     )
 
 
-def mean_pull(loss: FeatureLoss, image: Tensor, canvas: Canvas, where: Tensor | None = None) -> float:
-    """Mean over pixels of the norm of a feature loss's gradient, of the part along what may change.
+def fit_mixture(pixels: NDArray[np.float32], *, components: int = 5, seed: int = 1) -> Mixture:
+    """Fits the mixture by variational Bayes, as F2PAD does (its reference 44 is the one that scikit-learn cites).
+
+    Components that hold no pixels are switched off by the fit, so `components` is an upper limit.
 
     Args:
-        loss: Of the detector.
-        image: (1, 3, H, W).
-        canvas: What may change.
-        where: bool, (1, H, W), the pixels; all if None or nowhere true.
+        pixels: (P, 3), normalised pixels sampled from good images.
+        components: Most components.
+        seed: Of the initialisation.
+
+    Raises:
+        DataError: Fewer pixels than components, or pixels that are not finite.
     """
-    image = image.detach().clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(loss(image), image)
-    pull = canvas.norm(gradient)
-    return float(pull.mean() if where is None or not where.any() else pull[where].mean())
+    if len(pixels) < components or not np.isfinite(pixels).all():
+        raise DataError(f"a mixture of {components} colours needs at least as many finite pixels, not {len(pixels)}")
+    model = BayesianGaussianMixture(n_components=components, reg_covar=_FLOOR, max_iter=50, tol=1e-2, random_state=seed)
+    with warnings.catch_warnings():
+        # The prior needs the colours roughly: not to have converged to 1e-3 after 200 rounds does no harm.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(pixels.astype(np.float64))
+    used = np.flatnonzero(model.weights_ >= _EMPTY)
+    weights = model.weights_[used] / model.weights_[used].sum()
+    arrays = (weights, model.means_[used], model.covariances_[used])
+    return Mixture(*(torch.from_numpy(np.ascontiguousarray(array, np.float32)) for array in arrays))
 
 
 def _mean_slope(pixels: Tensor, function: Callable[[Tensor], Tensor]) -> float:

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import linalg as splinalg
 
-from calibration.images import Mask
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Mask, Pixels
 
 #: Fills the masked pixels of an image: (pixels uint8 (H, W) or (H, W, 3) RGB, mask bool (H, W)) to pixels of the same
 #: shape. F2PAD uses a masked autoencoder pretrained on ImageNet (He et al., CVPR 2022); whoever has its weights wraps

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from calibration.refinement.sharing import share, sharing_weights
+from inspector.models.refinement.sharing import share, sharing_weights
 
 
 def written_out(gradient: torch.Tensor, image: torch.Tensor, window: int, spatial: float, tonal: float) -> torch.Tensor:

@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.images import Mask
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Mask, Pixels
 
 #: Outline, its dark rim and the box, in RGB.
 _LINE, _RIM, _BOX = (255, 64, 32), (0, 0, 0), (255, 220, 0)
