@@ -26,6 +26,13 @@ def _loopback_or_raise(host: str) -> str:
     return host
 
 
+#: Name of the view of a station's first camera.
+MAIN_VIEW = "main"
+_LONGEST_STATION = 64
+_LONGEST_VIEW = 24
+_VIEW_NAME = rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{_LONGEST_VIEW - 1}}}"
+
+
 class Line(Strict):
     """Deadlines and bounds of the line."""
 
@@ -35,6 +42,9 @@ class Line(Strict):
     """Frames that may wait for the worker; one more is refused and counted."""
     open_parts: int = Field(default=1024, ge=1, le=1_000_000)
     """Parts that may be without a verdict at once."""
+    together_ms: float = Field(default=50.0, gt=0, le=60_000)
+    """With further views: triggers of one part, less their view's delay, lie at most so far apart. Less than the time
+    between two parts."""
 
 
 class Worker(Strict):
@@ -149,6 +159,19 @@ def _best_transport() -> Literal["shared_memory", "zeromq"]:
     return "shared_memory" if hasattr(os, "memfd_create") else "zeromq"
 
 
+class View(Strict):
+    """A further camera that looks at the same parts, with a recipe of its own."""
+
+    recipe: Path
+    """Folder of its recipe."""
+    camera: CameraConfig
+    """Where its frames come from."""
+    delay_ms: float = Field(default=0.0, ge=0, le=3_600_000)
+    """So much later than the first camera it sees a part."""
+    worker: Worker | None = None
+    """Its worker; null takes the station's settings."""
+
+
 class InspectorConfig(Strict):
     """One station: a camera, a worker, a recipe, and what becomes of the verdicts."""
 
@@ -158,6 +181,9 @@ class InspectorConfig(Strict):
     """Folder of the recipe, as `calibrate train` made it."""
     camera: CameraConfig
     """Where frames come from."""
+    views: dict[str, View] = Field(default_factory=dict)
+    """Further cameras that look at the same parts, by name; a part passes if all views of it pass. The view of
+    `camera` is called main. Each view reports as a station of its own named STATION.VIEW."""
     line: Line = Line()
     """Deadlines and bounds."""
     transport: Literal["shared_memory", "zeromq"] = Field(default_factory=_best_transport)
@@ -177,3 +203,44 @@ class InspectorConfig(Strict):
     """Restarts and time limits of the processes."""
     runtime_dir: Path | None = None
     """Folder of sockets and lock; default $RUNTIME_DIRECTORY, else a private folder of the user."""
+
+    @field_validator("views")
+    @classmethod
+    def _named(cls, views: dict[str, View]) -> dict[str, View]:
+        for name in views:
+            if re.fullmatch(_VIEW_NAME, name) is None or name == MAIN_VIEW:
+                raise ValueError(
+                    f"{name!r} can't be the name of a view: take letters, digits, - and _, at most 24, and not "
+                    f"{MAIN_VIEW!r}, which is the view of `camera`"
+                )
+        return views
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> InspectorConfig:
+        if self.views and len(self.station) > _LONGEST_STATION - _LONGEST_VIEW - 1:
+            raise ValueError(
+                f"station {self.station!r} is too long for a station with views: at most "
+                f"{_LONGEST_STATION - _LONGEST_VIEW - 1} characters"
+            )
+        return self
+
+    def lines(self) -> dict[str, InspectorConfig]:
+        """The configuration of each view's line, by the view's name; of the station itself where it has one camera."""
+        if not self.views:
+            return {MAIN_VIEW: self}
+        main = View(recipe=self.recipe, camera=self.camera)
+        return {name: self._line(name, view) for name, view in {MAIN_VIEW: main, **self.views}.items()}
+
+    def _line(self, name: str, view: View) -> InspectorConfig:
+        archive = self.archive
+        if archive is not None:
+            archive = archive.model_copy(update={"folder": archive.folder / name})
+        changes = {
+            "station": f"{self.station}.{name}",
+            "recipe": view.recipe,
+            "camera": view.camera,
+            "views": {},
+            "worker": view.worker or self.worker,
+            "archive": archive,
+        }
+        return self.model_copy(update=changes)

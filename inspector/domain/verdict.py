@@ -52,6 +52,8 @@ class Cause(enum.Enum):
     RECIPE_MISMATCH = "recipe_mismatch"
     #: not inspected: more parts were open than the ledger's bound.
     LEDGER_FULL = "ledger_full"
+    #: not inspected: one of the cameras that look at the part announced nothing.
+    VIEW_MISSING = "view_missing"
     #: not inspected: the daemon stopped before the part was judged.
     SHUTDOWN = "shutdown"
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import threading
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from inspector.domain.errors import ConfigError
+from inspector.domain.ledger import Tally
 from inspector.domain.threshold import Threshold
 from inspector.domain.verdict import Cause, Decision, Verdict
 
@@ -50,43 +48,125 @@ _CAUSES = {
 }
 
 
-class LineMetrics:
-    """Everything that the gate exports.
+class Families:
+    """Metrics of a registry, each made once; every station and view has its own label on them.
 
     Args:
-        registry: Where the metrics are registered.
+        registry: Where they are registered.
+        deadline_s: Deadline in seconds, one of the bucket bounds of latencies.
+    """
+
+    def __init__(self, registry: CollectorRegistry, deadline_s: float) -> None:
+        self._registry = registry
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._histograms: dict[str, Histogram] = {}
+        self.deadline_s = deadline_s
+        shares = (round(share * deadline_s, 9) for share in _DEADLINE_SHARES)
+        self._latency_bounds = tuple(sorted({*_LATENCY_BOUNDS, *shares, deadline_s}))
+
+    def counter(self, name: str, text: str, *labels: str) -> Counter:
+        """The counter of this name."""
+        if name not in self._counters:
+            self._counters[name] = Counter(name, text, ("station", *labels), registry=self._registry)
+        return self._counters[name]
+
+    def gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        """The gauge of this name."""
+        if name not in self._gauges:
+            self._gauges[name] = Gauge(name, text, ("station", *labels), registry=self._registry)
+        return self._gauges[name]
+
+    def latency(self, name: str, text: str, *labels: str) -> Histogram:
+        """The histogram of durations of this name."""
+        return self._histogram(name, text, labels, self._latency_bounds)
+
+    def score_ratio(self, name: str, text: str) -> Histogram:
+        """The histogram of scores over the threshold of this name."""
+        return self._histogram(name, text, (), _SCORE_BOUNDS)
+
+    def _histogram(self, name: str, text: str, labels: tuple[str, ...], bounds: tuple[float, ...]) -> Histogram:
+        if name not in self._histograms:
+            self._histograms[name] = Histogram(
+                name, text, ("station", *labels), buckets=bounds, registry=self._registry
+            )
+        return self._histograms[name]
+
+
+class PartMetrics:
+    """What is exported of parts and their verdicts.
+
+    Args:
+        families: Where the metrics are made.
         station: Value of the label `station`.
-        deadline_s: Deadline in seconds, one of the bucket bounds.
+    """
+
+    def __init__(self, families: Families, station: str) -> None:
+        self.station = station
+        counter, gauge = families.counter, families.gauge
+        self.parts = counter("inspector_parts", "Parts by decision and cause.", "decision", "cause")
+        self.triggers = counter("inspector_triggers", "Triggers announced by the camera process.")
+        self.stage = families.latency(
+            "inspector_stage_seconds", "Latency by stage; whole is from trigger to verdict.", "stage"
+        )
+        self.open_parts = gauge("inspector_open_parts", "Parts without a verdict yet.")
+        self.imbalance = gauge(
+            "inspector_ledger_imbalance_parts", "triggered - (pass + fail + not inspected + pending); always 0."
+        )
+        self.deadline = gauge("inspector_deadline_seconds", "Time from trigger to the deadline of its verdict.")
+        self.heartbeat = gauge("inspector_heartbeat_timestamp_seconds", "Wall time of the gate loop's last turn.")
+        self.log_dropped = counter("inspector_log_records_dropped", "Verdicts missing in the JSON-lines file.")
+        self._totals: dict[tuple[str, ...], float] = {}
+        self.deadline.labels(station).set(families.deadline_s)
+        for metric in (self.triggers, self.log_dropped):
+            metric.labels(station)
+        for decision, causes in _CAUSES.items():
+            for cause in causes:
+                self.parts.labels(station, decision.value, cause.value)
+
+    def counted(self, decision: Decision, cause: Cause, whole_ns: int) -> None:
+        """Counts a verdict, and how long it took from the trigger."""
+        self.parts.labels(self.station, decision.value, cause.value).inc()
+        self.stage.labels(self.station, "whole").observe(whole_ns / 1e9)
+
+    def sums(self, tally: Tally, now_s: float) -> None:
+        """Shows the sums of a ledger, and that somebody looked at them.
+
+        Args:
+            tally: The sums.
+            now_s: Wall time.
+        """
+        settled = tally.passed + tally.failed + tally.not_inspected
+        self.open_parts.labels(self.station).set(tally.pending)
+        self.imbalance.labels(self.station).set(tally.triggered - settled - tally.pending)
+        self.heartbeat.labels(self.station).set(now_s)
+
+    def total(self, metric: Counter, value: float, *labels: str) -> None:
+        """Raises a counter by what a total that is kept elsewhere has grown; one that fell has begun at 0 again."""
+        key = (str(metric), *labels)
+        former = self._totals.get(key, 0.0)
+        if value >= 0:  # not a number is no total
+            metric.labels(self.station, *labels).inc(value - former if value >= former else value)
+            self._totals[key] = value
+
+
+class LineMetrics(PartMetrics):
+    """What is exported of a line: its parts, its processes and its recipe.
+
+    Args:
+        families: Where the metrics are made.
+        station: Value of the label `station`.
         threshold: The recipe's threshold and promise.
         recipe: Labels of `inspector_recipe_info`.
         version: The program's version.
     """
 
     def __init__(
-        self,
-        registry: CollectorRegistry,
-        *,
-        station: str,
-        deadline_s: float,
-        threshold: Threshold,
-        recipe: dict[str, str],
-        version: str,
+        self, families: Families, *, station: str, threshold: Threshold, recipe: dict[str, str], version: str
     ) -> None:
-        self._registry = registry
-        self._station = station
-        self._totals: dict[tuple[str, ...], float] = {}
-        self._server: tuple[WSGIServer, threading.Thread] | None = None
-        shares = (round(share * deadline_s, 9) for share in _DEADLINE_SHARES)
-        bounds = tuple(sorted({*_LATENCY_BOUNDS, *shares, deadline_s}))
-
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(name, text, ("station", *labels), registry=registry)
-
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(name, text, ("station", *labels), registry=registry)
-
-        self.parts = counter("inspector_parts", "Parts by decision and cause.", "decision", "cause")
-        self.triggers = counter("inspector_triggers", "Triggers announced by the camera process.")
+        super().__init__(families, station)
+        counter, gauge = families.counter, families.gauge
+        self._recipe: tuple[str, ...] = ()
         self.frames = counter("inspector_frames", "Frames by what became of them.", "outcome")
         self.carried = counter(
             "inspector_carried_frames", "Frames sent to the worker, by what carried them.", "carrier"
@@ -98,7 +178,6 @@ class LineMetrics:
         self.duplicate_triggers = counter("inspector_duplicate_triggers", "Triggers announced twice; ignored.")
         self.malformed = counter("inspector_malformed_messages", "Messages that could not be read.", "receiver")
         self.restarts = counter("inspector_process_restarts", "Starts after the first.", "process")
-        self.log_dropped = counter("inspector_log_records_dropped", "Verdicts missing in the JSON-lines file.")
         self.archive_entries = counter(
             "inspector_archive_entries",
             "Archive entries by what became of them: written; failed (disk); overrun (disk too slow); refused (archive "
@@ -106,20 +185,7 @@ class LineMetrics:
             "outcome",
         )
         self.archive_restarts = counter("inspector_archive_restarts", "Starts of the archive process after the first.")
-        self.stage = Histogram(
-            "inspector_stage_seconds",
-            "Latency by stage; whole is from trigger to verdict.",
-            ("station", "stage"),
-            buckets=bounds,
-            registry=registry,
-        )
-        self.score = Histogram(
-            "inspector_score_ratio",
-            "Anomaly score divided by the threshold.",
-            ("station",),
-            buckets=_SCORE_BOUNDS,
-            registry=registry,
-        )
+        self.score = families.score_ratio("inspector_score_ratio", "Anomaly score divided by the threshold.")
         self.drift_evidence = gauge(
             "inspector_score_drift_evidence",
             "Decimal logarithm of the evidence that scores of passed parts have moved; alarm at the budget.",
@@ -131,10 +197,6 @@ class LineMetrics:
         self.brightness = gauge("inspector_frame_brightness_ratio", "Mean brightness of a frame; 1 is white.")
         self.white = gauge("inspector_frame_white_ratio", "Share of a frame's pixels that are white.")
         self.sharpness = gauge("inspector_frame_sharpness", "Variance of the Laplacian in the middle of a frame.")
-        self.open_parts = gauge("inspector_open_parts", "Parts without a verdict yet.")
-        self.imbalance = gauge(
-            "inspector_ledger_imbalance_parts", "triggered - (pass + fail + not inspected + pending); always 0."
-        )
         self.queue = gauge("inspector_queue_frames", "Frames that wait for the worker.")
         self.queue_capacity = gauge("inspector_queue_capacity_frames", "Frames that may wait for the worker.")
         self.slots_in_use = gauge("inspector_ring_slots", "Slots of the frame ring that hold a frame.")
@@ -146,9 +208,6 @@ class LineMetrics:
         self.archive_oldest = gauge("inspector_archive_oldest_age_seconds", "Age of the archive's oldest entry.")
         self.archive_queue = gauge("inspector_archive_queue_entries", "Entries that wait for the disk.")
         self.up = gauge("inspector_process_up", "1 while the process runs and is ready.", "process")
-        self.deadline = gauge("inspector_deadline_seconds", "Time from trigger to the deadline of its verdict.")
-        self.heartbeat = gauge("inspector_heartbeat_timestamp_seconds", "Wall time of the gate loop's last turn.")
-        self.deadline.labels(station).set(deadline_s)
         self.threshold = gauge("inspector_threshold", "Threshold of the score.")
         self.target = gauge("inspector_recipe_target_ratio", "False-reject rate that was asked for.")
         self.promise = gauge("inspector_recipe_promise_ratio", "False-reject rate that the calibration supports.")
@@ -158,9 +217,6 @@ class LineMetrics:
         gauge("inspector_build_info", "The program.", "version").labels(station, version).set(1)
         for look in (self.brightness, self.white, self.sharpness, self.median_ratio):
             look.labels(station).set(math.nan)  # nothing was seen yet
-        for decision, causes in _CAUSES.items():
-            for cause in causes:
-                self.parts.labels(station, decision.value, cause.value)
         for process in ("camera", "worker"):
             self.up.labels(station, process)
             self.restarts.labels(station, process)
@@ -168,7 +224,7 @@ class LineMetrics:
             self.frames.labels(station, outcome)
         for carrier in ("slot", "message"):
             self.carried.labels(station, carrier)
-        for metric in (self.triggers, self.stray_results, self.duplicate_triggers, self.log_dropped, self.score):
+        for metric in (self.stray_results, self.duplicate_triggers, self.score):
             metric.labels(station)
         self.expired_leases.labels(station)
         self.archive_restarts.labels(station)
@@ -184,55 +240,20 @@ class LineMetrics:
             threshold: Its threshold and promise.
             labels: As those of the first recipe.
         """
-        station = self._station
+        station = self.station
         self.threshold.labels(station).set(threshold.value)
         self.target.labels(station).set(threshold.target)
         self.promise.labels(station).set(threshold.promise)
         self.confidence.labels(station).set(threshold.confidence)
-        self.recipe_info.clear()
-        self.recipe_info.labels(station, *labels.values()).set(1)
+        if self._recipe:
+            self.recipe_info.remove(*self._recipe)
+        self._recipe = (station, *labels.values())
+        self.recipe_info.labels(*self._recipe).set(1)
 
     def verdict(self, verdict: Verdict, threshold: float) -> None:
         """Counts a verdict, given by a threshold, and observes its stages."""
-        self.parts.labels(self._station, verdict.decision.value, verdict.cause.value).inc()
+        self.counted(verdict.decision, verdict.cause, verdict.whole_ns)
         if verdict.score is not None and threshold > 0:
-            self.score.labels(self._station).observe(verdict.score / threshold)
+            self.score.labels(self.station).observe(verdict.score / threshold)
         for stage, duration_ns in verdict.stages_ns.items():
-            self.stage.labels(self._station, stage).observe(duration_ns / 1e9)
-        self.stage.labels(self._station, "whole").observe(verdict.whole_ns / 1e9)
-
-    def total(self, metric: Counter, value: float, *labels: str) -> None:
-        """Raises a counter by what a total that is kept elsewhere has grown; one that fell has begun at 0 again."""
-        key = (str(metric), *labels)
-        former = self._totals.get(key, 0.0)
-        if value >= 0:  # not a number is no total
-            metric.labels(self._station, *labels).inc(value - former if value >= former else value)
-            self._totals[key] = value
-
-    def serve(self, host: str, port: int) -> int:
-        """Answers /metrics from a thread.
-
-        Returns:
-            The port, chosen by the system if 0 was asked for.
-
-        Raises:
-            ConfigError: The port is taken.
-        """
-        try:
-            server, thread = start_http_server(port, addr=host, registry=self._registry)
-        except OSError as error:
-            raise ConfigError(
-                f"metrics.port: can't listen on {host}:{port}: {error.strerror}; choose another port, or 0 for a "
-                "free one"
-            ) from error
-        self._server = server, thread
-        return server.server_port
-
-    def close(self) -> None:
-        """Stops answering. Idempotent."""
-        if self._server is not None:
-            server, thread = self._server
-            server.shutdown()
-            server.server_close()
-            thread.join(2)
-            self._server = None
+            self.stage.labels(self.station, stage).observe(duration_ns / 1e9)

@@ -28,19 +28,16 @@ class ArchiveLink:
         child: The process.
         outbox: Where verdicts go.
         metrics: Where its figures are shown.
-        station: Name of the station.
     """
 
-    def __init__(
-        self, settings: Archive, child: Child, outbox: ArchiveOutbox, metrics: LineMetrics, station: str
-    ) -> None:
+    def __init__(self, settings: Archive, child: Child, outbox: ArchiveOutbox, metrics: LineMetrics) -> None:
         self.child = child
         self._pass_ratio = settings.pass_ratio
         self._outbox = outbox
         self._metrics = metrics
-        self._station = station
+        self._station = metrics.station
         self._start_due_ns: int | None = None
-        metrics.archive_quota.labels(station).set(settings.quota_bytes)
+        metrics.archive_quota.labels(metrics.station).set(settings.quota_bytes)
 
     def start(self, now_ns: int) -> None:
         """Starts the process."""

@@ -13,7 +13,7 @@ from inspector.wire.control import Asked, ControlSocket
 log = logging.getLogger("inspector")
 
 
-class Line(Protocol):
+class Station(Protocol):
     """What can be asked of the gate."""
 
     def pause(self) -> None:
@@ -22,10 +22,10 @@ class Line(Protocol):
     def resume(self) -> None:
         """Wants triggers again."""
 
-    def activate(self, folder: Path, who: str, why: str) -> None:
+    def activate(self, folder: Path, who: str, why: str, view: str | None = None) -> None:
         """Begins to take up another recipe, or raises."""
 
-    def rollback(self, who: str, why: str) -> None:
+    def rollback(self, who: str, why: str, view: str | None = None) -> None:
         """Begins to take up the former recipe, or raises."""
 
     def status(self) -> dict[str, Any]:
@@ -33,7 +33,7 @@ class Line(Protocol):
 
 
 class ControlDesk:
-    """Takes requests from the control socket to the line.
+    """Takes requests from the control socket to the station.
 
     Args:
         socket: Where they come from.
@@ -51,16 +51,18 @@ class ControlDesk:
         """For a poller: readable when somebody asks."""
         return self._socket.fileno()
 
-    def serve(self, line: Line) -> None:
+    def serve(self, station: Station) -> None:
         """Does what was asked since the last call; never waits, except for the disk that holds the audit log."""
         for asked in self._socket.take():
-            asked.answer(self._do(asked, line))
+            asked.answer(self._do(asked, station))
 
-    def _do(self, asked: Asked, line: Line) -> dict[str, Any]:
+    def _do(self, asked: Asked, station: Station) -> dict[str, Any]:
         request = asked.request
         if request.action == "status":
-            return {"ok": True, **line.status()}
+            return {"ok": True, **station.status()}
         facts = {} if request.recipe is None else {"recipe": str(request.recipe)}
+        if request.view is not None:
+            facts["view"] = request.view
         try:
             self.audit.append(request.action, who=asked.who, why=request.why, **facts)
         except OSError as error:
@@ -69,15 +71,15 @@ class ControlDesk:
         log.warning("%s by %s: %s", request.action, asked.who, request.why or "no reason given")
         try:
             if request.action == "pause":
-                line.pause()
+                station.pause()
             elif request.action == "resume":
-                line.resume()
+                station.resume()
             elif request.action == "rollback":
-                line.rollback(asked.who, request.why)
+                station.rollback(asked.who, request.why, request.view)
             elif request.recipe is not None:
-                line.activate(request.recipe, asked.who, request.why)
+                station.activate(request.recipe, asked.who, request.why, request.view)
             else:
                 raise FatalError("activate needs a recipe")
         except FatalError as error:
             return {"ok": False, "error": str(error)}
-        return {"ok": True, **line.status()}
+        return {"ok": True, **station.status()}

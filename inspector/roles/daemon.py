@@ -15,19 +15,23 @@ import zmq
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 import inspector
-from inspector.config.schema import InspectorConfig
+from inspector.config.schema import MAIN_VIEW, InspectorConfig
 from inspector.domain.errors import RecipeError
 from inspector.domain.ledger import Tally
 from inspector.domain.threshold import Threshold
+from inspector.domain.views import PartLedger
 from inspector.outputs.audit_log import AuditLog
-from inspector.outputs.metrics import LineMetrics
+from inspector.outputs.metrics import Families, LineMetrics, PartMetrics
+from inspector.outputs.metrics_server import MetricsServer
 from inspector.outputs.publisher import Publisher
 from inspector.outputs.service_manager import ServiceManager
 from inspector.outputs.verdict_log import VerdictLog
 from inspector.recipe.store import Recipe, load_recipe
 from inspector.roles.active_recipe import recipe_labels
 from inspector.roles.control_desk import ControlDesk
-from inspector.roles.gate import Gate, Outputs, Watcher
+from inspector.roles.desks import PartDesk, VerdictDesk, Watcher
+from inspector.roles.gate import Gate
+from inspector.roles.line import Desk, Line
 from inspector.wire.archive_socket import ArchiveOutbox
 from inspector.wire.control import ControlSocket
 from inspector.wire.endpoints import RuntimeFolder, runtime_folder
@@ -46,13 +50,18 @@ class Station:
 
     Attributes:
         gate: Its loop.
-        recipe: Its recipe.
+        recipes: The recipe of each view, by name.
         metrics_port: Where /metrics answers.
     """
 
     gate: Gate
-    recipe: Recipe
+    recipes: dict[str, Recipe]
     metrics_port: int
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the first view."""
+        return self.recipes[MAIN_VIEW]
 
 
 def admit_recipe(config: InspectorConfig) -> Recipe:
@@ -99,7 +108,8 @@ def open_station(
         FatalError: Anything that keeps it from starting, with how to mend it.
     """
     with contextlib.ExitStack() as stack:
-        recipe = admit_recipe(config)
+        lines = config.lines()
+        recipes = {name: admit_recipe(line) for name, line in lines.items()}
         folder = RuntimeFolder(runtime_folder(config.runtime_dir, config.station, environ))
         stack.callback(folder.close)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -108,35 +118,89 @@ def open_station(
         stack.callback(publisher.close)
         verdict_log = VerdictLog(config.verdicts.log, config.verdicts.log_queue)
         stack.callback(verdict_log.close)
-        metrics = _metrics(config, recipe)
-        stack.callback(metrics.close)
-        port = metrics.serve(config.metrics.host, config.metrics.port)
-        inbox = GateInbox(context, folder.gate)
-        stack.callback(inbox.close)
-        outputs = Outputs(publisher, verdict_log, metrics, ServiceManager(environ))
-        ring = _ring(config, recipe)
-        if ring is not None:
-            stack.callback(close_ring, ring)
-        archive = None if config.archive is None else ArchiveOutbox.for_verdicts(context, folder.archive)
-        if archive is not None:
-            stack.callback(archive.close)
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)  # start time, memory and descriptors of the gate
+        families = Families(registry, config.line.deadline_ms / 1000)
+        server = MetricsServer(registry, config.metrics.host, config.metrics.port)
+        stack.callback(server.close)
+        audit = AuditLog(config.audit_log)
+        run_id = uuid.uuid4().hex
+        parts = None
+        station_metrics: PartMetrics | None = None
+        if config.views:
+            station_metrics = PartMetrics(families, config.station)
+            parts = PartDesk(_part_ledger(config), publisher, verdict_log, station_metrics, run_id, watcher, clock_ns)
+        running = []
+        for name, line in lines.items():
+            metrics = _line_metrics(families, line, recipes[name])
+            station_metrics = station_metrics or metrics
+            desk: Desk = parts.view(name) if parts else VerdictDesk(publisher, verdict_log, run_id, watcher)
+            where = folder
+            if config.views:
+                where = RuntimeFolder(folder.path / name)
+                stack.callback(where.close)
+            running.append(_open_line(stack, context, line, recipes[name], where, desk, metrics, audit, clock_ns))
+        assert station_metrics is not None
         control = ControlSocket(folder.path, clock_ns)
         stack.callback(control.close)
         gate = Gate(
-            config,
-            recipe,
-            folder,
-            inbox,
-            outputs,
-            run_id=uuid.uuid4().hex,
-            ring=ring,
-            archive=archive,
-            control=ControlDesk(control, AuditLog(config.audit_log)),
-            admit=lambda path: admit_recipe(config.model_copy(update={"recipe": path})),
-            watcher=watcher,
+            config.station,
+            running,
+            publisher,
+            verdict_log,
+            station_metrics,
+            ServiceManager(environ),
+            run_id=run_id,
+            stop_timeout_s=config.supervision.stop_timeout_s,
+            parts=parts,
+            control=ControlDesk(control, audit),
             clock_ns=clock_ns,
         )
-        yield Station(gate, recipe, port)
+        yield Station(gate, recipes, server.port)
+
+
+def _open_line(
+    stack: contextlib.ExitStack,
+    context: zmq.Context[zmq.Socket[bytes]],
+    config: InspectorConfig,
+    recipe: Recipe,
+    folder: RuntimeFolder,
+    desk: Desk,
+    metrics: LineMetrics,
+    audit: AuditLog,
+    clock_ns: Callable[[], int],
+) -> Line:
+    inbox = GateInbox(context, folder.gate)
+    stack.callback(inbox.close)
+    ring = _ring(config, recipe)
+    if ring is not None:
+        stack.callback(close_ring, ring)
+    archive = None if config.archive is None else ArchiveOutbox.for_verdicts(context, folder.archive)
+    if archive is not None:
+        stack.callback(archive.close)
+    return Line(
+        config,
+        recipe,
+        folder,
+        inbox,
+        desk,
+        metrics,
+        ring=ring,
+        archive=archive,
+        audit=audit,
+        admit=lambda path: admit_recipe(config.model_copy(update={"recipe": path})),
+        clock_ns=clock_ns,
+    )
+
+
+def _part_ledger(config: InspectorConfig) -> PartLedger:
+    delays_ms = {MAIN_VIEW: 0.0, **{name: view.delay_ms for name, view in config.views.items()}}
+    return PartLedger(
+        {name: round(delay_ms * 1e6) for name, delay_ms in delays_ms.items()},
+        round(config.line.together_ms * 1e6),
+        round(config.line.deadline_ms * 1e6),
+        config.line.open_parts,
+    )
 
 
 def _ring(config: InspectorConfig, recipe: Recipe) -> RingHandle | None:
@@ -153,15 +217,11 @@ def _ring(config: InspectorConfig, recipe: Recipe) -> RingHandle | None:
     return create_ring(slots, width_px * height_px * (geometry.channels or 3), allocate=True)
 
 
-def _metrics(config: InspectorConfig, recipe: Recipe) -> LineMetrics:
-    manifest = recipe.manifest
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)  # start time, memory and descriptors of the gate
+def _line_metrics(families: Families, config: InspectorConfig, recipe: Recipe) -> LineMetrics:
     return LineMetrics(
-        registry,
+        families,
         station=config.station,
-        deadline_s=config.line.deadline_ms / 1000,
-        threshold=Threshold(**manifest.threshold.model_dump()),
+        threshold=Threshold(**recipe.manifest.threshold.model_dump()),
         recipe=recipe_labels(recipe),
         version=inspector.__version__,
     )
@@ -192,7 +252,7 @@ def run_daemon(config: InspectorConfig, environ: Mapping[str, str]) -> Tally:
         log.info(
             "station %s: recipe %s, deadline %g ms, metrics on http://%s:%d/metrics",
             config.station,
-            station.recipe.folder.name,
+            ", ".join(recipe.folder.name for recipe in station.recipes.values()),
             config.line.deadline_ms,
             config.metrics.host,
             station.metrics_port,

@@ -40,6 +40,8 @@ class Request(BaseModel):
     """What is to be done."""
     recipe: Path | None = None
     """For activate: the recipe's folder."""
+    view: str | None = None
+    """For activate and rollback: which view, where a station has several."""
     why: str = Field(default="", max_length=1000)
     """Reason, for the audit log."""
 

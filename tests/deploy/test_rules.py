@@ -13,7 +13,7 @@ import yaml
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from inspector.domain.threshold import Threshold
-from inspector.outputs.metrics import LineMetrics
+from inspector.outputs.metrics import Families, LineMetrics
 
 from .monitoring import panel_expressions, rule_expressions, rules
 
@@ -111,9 +111,8 @@ def exported() -> set[str]:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     LineMetrics(
-        registry,
+        Families(registry, 0.5),
         station="press",
-        deadline_s=0.5,
         threshold=Threshold(2.0, 0.01, 0.009, 0.95, "tolerance_limit", 300, 0, True, 0),
         recipe={"recipe": "tile"},
         version="1",

@@ -55,7 +55,7 @@ class Samples:
 
     def take(self) -> None:
         self.taken_s.append(time.monotonic())
-        pids = {"gate": os.getpid(), "camera": self._gate.camera.pid, "worker": self._gate.worker.pid}
+        pids = {"gate": os.getpid(), "camera": self._gate.lines[0].camera.pid, "worker": self._gate.lines[0].worker.pid}
         for name, pid in pids.items():
             process = Path(f"/proc/{pid}")
             status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
@@ -93,7 +93,7 @@ def run_line(config: InspectorConfig, seconds: float) -> tuple[Record, Samples]:
 
     with open_station(config, {}, watcher=watch) as station:
         gate: Any = station.gate
-        gate.worker._command = [sys.executable, "-m", "tests.process.stub_worker"]
+        gate.lines[0].worker._command = [sys.executable, "-m", "tests.process.stub_worker"]
         samples = Samples(gate)
 
         def time_it() -> None:

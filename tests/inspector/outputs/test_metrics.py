@@ -14,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from inspector.domain.errors import ConfigError
 from inspector.domain.threshold import Threshold
 from inspector.domain.verdict import Cause, Decision, Verdict
-from inspector.outputs.metrics import LineMetrics
+from inspector.outputs.metrics import Families, LineMetrics, PartMetrics
+from inspector.outputs.metrics_server import MetricsServer
 
 THRESHOLD = Threshold(2.0, 0.01, 0.009, 0.95, "tolerance_limit", 300, 0, True, 0)
 SCORED = {Cause.SCORE_WITHIN_THRESHOLD: Decision.PASS, Cause.SCORE_ABOVE_THRESHOLD: Decision.FAIL}
@@ -30,15 +31,14 @@ def metrics(registry: CollectorRegistry) -> LineMetrics:
     return make(registry)
 
 
-def make(registry: CollectorRegistry, **changes: Any) -> LineMetrics:
+def make(registry: CollectorRegistry, deadline_s: float = 0.123, **changes: Any) -> LineMetrics:
     settings: dict[str, Any] = {
         "station": "press",
-        "deadline_s": 0.123,
         "threshold": THRESHOLD,
         "recipe": {"name": "tile", "hash": "ab12"},
         "version": "1.2.3",
     }
-    return LineMetrics(registry, **(settings | changes))
+    return LineMetrics(Families(registry, deadline_s), **(settings | changes))
 
 
 def verdict(decision: Decision, cause: Cause, **changes: Any) -> Verdict:
@@ -200,30 +200,48 @@ def scrape(port: int, host: str = "127.0.0.1") -> str:
 @pytest.mark.parametrize(
     ("host", "url_host"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("localhost", "localhost")]
 )
-def test_metrics_are_served_on_a_free_port(metrics: LineMetrics, host: str, url_host: str) -> None:
-    port = metrics.serve(host, 0)
+def test_metrics_are_served_on_a_free_port(
+    registry: CollectorRegistry, metrics: LineMetrics, host: str, url_host: str
+) -> None:
+    server = MetricsServer(registry, host, 0)
     metrics.verdict(verdict(Decision.PASS, Cause.SCORE_WITHIN_THRESHOLD, score=1.0), THRESHOLD.value)
-    families = {family.name: family for family in text_string_to_metric_families(scrape(port, url_host))}
-    metrics.close()
+    families = {family.name: family for family in text_string_to_metric_families(scrape(server.port, url_host))}
+    server.close()
     passed = [s.value for s in families["inspector_parts"].samples if s.labels.get("decision") == "pass"]
     assert 1.0 in passed
     assert families["inspector_stage_seconds"].type == "histogram"
 
 
-def test_close_frees_the_port(metrics: LineMetrics) -> None:
-    port = metrics.serve("127.0.0.1", 0)
-    scrape(port)
-    metrics.close()
-    metrics.close()
+def test_close_frees_the_port(registry: CollectorRegistry) -> None:
+    server = MetricsServer(registry, "127.0.0.1", 0)
+    scrape(server.port)
+    server.close()
+    server.close()
     with pytest.raises(OSError, match="refused"):
-        scrape(port)
-    with socket.create_server(("127.0.0.1", port), reuse_port=False):
+        scrape(server.port)
+    with socket.create_server(("127.0.0.1", server.port), reuse_port=False):
         pass
 
 
-def test_taken_port_is_a_mistake_in_the_configuration(metrics: LineMetrics) -> None:
+def test_taken_port_is_a_mistake_in_the_configuration(registry: CollectorRegistry) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"metrics\.port: can't listen on 127\.0\.0\.1:{port}"):
-            metrics.serve("127.0.0.1", port)
-    metrics.close()
+            MetricsServer(registry, "127.0.0.1", port)
+
+
+def test_views_of_a_station_share_metrics_and_keep_their_labels_apart(registry: CollectorRegistry) -> None:
+    families = Families(registry, 0.1)
+    whole = PartMetrics(families, "press")
+    top, side = (
+        LineMetrics(families, station=f"press.{view}", threshold=THRESHOLD, recipe={"name": view}, version="1")
+        for view in ("top", "side")
+    )
+    top.recipe(THRESHOLD, {"name": "other"})  # once took the other view's recipe away too
+    side.verdict(verdict(Decision.FAIL, Cause.SCORE_ABOVE_THRESHOLD, score=3.0), THRESHOLD.value)
+    whole.counted(Decision.FAIL, Cause.SCORE_ABOVE_THRESHOLD, 5_000_000)
+    counted = {"decision": "fail", "cause": "score_above_threshold"}
+    for station, count in (("press", 1), ("press.top", 0), ("press.side", 1)):
+        assert registry.get_sample_value("inspector_parts_total", {"station": station, **counted}) == count
+    named = [s.labels for f in registry.collect() for s in f.samples if s.name == "inspector_recipe_info"]
+    assert {labels["station"]: labels["name"] for labels in named} == {"press.top": "other", "press.side": "side"}

@@ -20,7 +20,7 @@ from inspector.domain.frame import PixelFormat, Pixels
 from inspector.domain.threshold import Threshold
 from inspector.domain.verdict import Cause, Decision, Verdict
 from inspector.engines.base import Scored
-from inspector.outputs.metrics import LineMetrics
+from inspector.outputs.metrics import Families, LineMetrics
 from inspector.recipe.store import load_recipe
 from inspector.roles.anomaly_picture import map_drawer
 from inspector.roles.archive import ArchiveRole
@@ -201,16 +201,15 @@ class Child:
 def link(outbox: Any, pass_ratio: float = 0.0) -> tuple[ArchiveLink, Child, CollectorRegistry]:
     registry = CollectorRegistry()
     metrics = LineMetrics(
-        registry,
+        Families(registry, 1.0),
         station="s",
-        deadline_s=1.0,
         threshold=Threshold(2.0, 0.01, 0.009, 0.95, "tolerance_limit", 300, 0, True, 0),
         recipe={},
         version="1",
     )
     child: Any = Child()
     settings = Archive(folder=Path("a"), pass_ratio=pass_ratio)
-    return ArchiveLink(settings, child, outbox, metrics, "s"), child, registry
+    return ArchiveLink(settings, child, outbox, metrics), child, registry
 
 
 def test_a_process_that_can_not_be_started_is_no_matter_of_the_line(caplog: pytest.LogCaptureFixture) -> None:

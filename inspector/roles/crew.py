@@ -1,0 +1,124 @@
+"""The child processes of a line: their orders, and when they may be started again."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from inspector.config.schema import InspectorConfig
+from inspector.domain.restarts import LossRetry, RestartBudget
+from inspector.recipe.store import Recipe
+from inspector.roles.child import Child
+from inspector.roles.job import Job
+from inspector.wire.endpoints import RuntimeFolder
+from inspector.wire.ring import RingHandle
+
+#: Starts that a process may have which the line does not depend on.
+_ANY_NUMBER = 1_000_000
+#: Deaths of the archive process that lie longer ago no longer lengthen the pause before its next start.
+_ARCHIVE_WINDOW_NS = 600_000_000_000
+#: It shares what processor time the others leave.
+_ARCHIVE_HEARTBEAT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Aboard:
+    """What the orders of a process say of the line as it stands.
+
+    Attributes:
+        recipe: In use.
+        triggered: Triggers so far.
+    """
+
+    recipe: Recipe
+    triggered: int
+
+
+class Crew:
+    """Makes the processes of one line; starts none.
+
+    Args:
+        config: The line's configuration.
+        folder: Its runtime folder.
+        ring: Shared memory for frames, handed to the children; None sends frames as messages.
+        aboard: How the line stands when a process is started.
+
+    Attributes:
+        memory: Folder in which a camera keeps what the next camera process of this run must know.
+    """
+
+    def __init__(
+        self,
+        config: InspectorConfig,
+        folder: RuntimeFolder,
+        ring: RingHandle | None,
+        aboard: Callable[[], Aboard],
+    ) -> None:
+        self.memory: Path = folder.path / "camera"
+        self._config = config
+        self._folder = folder
+        self._ring = ring
+        self._aboard = aboard
+        self._workers = itertools.count(1)
+
+    def camera(self) -> Child:
+        """The camera process."""
+        return self._child("camera", self._job, None)
+
+    def worker(self, recipe: Recipe) -> Child:
+        """A worker for a recipe; one whose recipe is not in use yet waits to be armed."""
+
+        def orders(number: int) -> Job:
+            return self._job(number, recipe, standby=self._aboard().recipe is not recipe)
+
+        return self._child("worker", orders, lambda: next(self._workers))
+
+    def archive(self) -> Child:
+        """The archive process: started again for ever, with a pause that grows to a minute; at the lowest priority it
+        may be slow.
+        """
+        supervision = self._config.supervision
+        return Child(
+            "archive",
+            self._job,
+            RestartBudget(_ANY_NUMBER, _ARCHIVE_WINDOW_NS, pause_ns=1_000_000_000, longest_pause_ns=60_000_000_000),
+            self._folder.path,
+            start_timeout_ns=round(supervision.start_timeout_s * 1e9),
+            heartbeat_timeout_ns=round(max(supervision.heartbeat_timeout_s, _ARCHIVE_HEARTBEAT_S) * 1e9),
+        )
+
+    def _job(self, incarnation: int, recipe: Recipe | None = None, *, standby: bool = False) -> Job:
+        """Orders of a child; it works with the recipe in use unless another is named."""
+        aboard = self._aboard()
+        recipe = recipe or aboard.recipe
+        return Job(
+            config=self._config.model_copy(update={"recipe": recipe.folder}),
+            incarnation=incarnation,
+            frames_endpoint=self._folder.frames,
+            gate_endpoint=self._folder.gate,
+            archive_endpoint=self._folder.archive,
+            first_part=aboard.triggered,
+            memory=self.memory,
+            ring=self._ring,
+            standby=standby,
+            recipe_hash=recipe.content_hash,
+        )
+
+    def _child(self, role: str, make_job: Callable[[int], Job], number: Callable[[], int] | None) -> Child:
+        supervision = self._config.supervision
+        return Child(
+            role,
+            make_job,
+            RestartBudget(supervision.restarts, round(supervision.restart_window_s * 1e9)),
+            self._folder.path,
+            start_timeout_ns=round(supervision.start_timeout_s * 1e9),
+            heartbeat_timeout_ns=round(supervision.heartbeat_timeout_s * 1e9),
+            retry=LossRetry(
+                None if supervision.camera_retry_s is None else round(supervision.camera_retry_s * 1e9),
+                longest_pause_ns=round(supervision.camera_pause_s * 1e9),
+            ),
+            number=number,
+            pass_fds=() if self._ring is None else (self._ring.fd,),
+        )

@@ -1,0 +1,431 @@
+"""A line: one camera process, one worker, one recipe, and the ledger of their parts; no torch here.
+
+A station has one line, or one for each view of its parts. The gate turns them.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import zmq
+
+from inspector.config.schema import InspectorConfig
+from inspector.domain.errors import FatalError
+from inspector.domain.ledger import Ledger, OpenPart, Tally
+from inspector.domain.threshold import conformal_p_value, decide
+from inspector.domain.verdict import Cause, Decision, Verdict
+from inspector.outputs.audit_log import AuditLog
+from inspector.outputs.metrics import LineMetrics
+from inspector.recipe.store import Recipe, load_recipe
+from inspector.roles.active_recipe import ActiveRecipe, recipe_labels
+from inspector.roles.archive_link import ArchiveLink
+from inspector.roles.child import Child
+from inspector.roles.crew import Aboard, Crew
+from inspector.roles.line_figures import show_line, show_state
+from inspector.roles.recipe_desk import RecipeDesk
+from inspector.wire.archive_socket import ArchiveOutbox
+from inspector.wire.endpoints import RuntimeFolder
+from inspector.wire.gate_socket import GateInbox
+from inspector.wire.messages import GateMessage, Refused, Result, State, Trigger
+from inspector.wire.ring import RingHandle
+
+log = logging.getLogger("inspector")
+
+#: Messages taken in one turn, so that a flood never starves the deadlines.
+_MESSAGES = 256
+#: Where a process is gone, everything that it said before.
+_ALL = 1_000_000
+
+
+class Desk(Protocol):
+    """Where a line's verdicts go out."""
+
+    def triggered(self, trigger: int, triggered_ns: int) -> None:
+        """A part was announced."""
+
+    def settled(self, verdict: Verdict, record: dict[str, Any]) -> None:
+        """A part has its verdict; publishes it, writes it down and adds the wall time to the record."""
+
+
+class Line:
+    """Camera, worker and ledger.
+
+    Args:
+        config: The line's configuration.
+        recipe: Its recipe, content hash checked.
+        folder: Its runtime folder, locked.
+        inbox: Messages of the children.
+        desk: Where verdicts go out.
+        metrics: Its metrics.
+        ring: Shared memory for frames, handed to the children; None sends frames as messages.
+        archive: Where verdicts for the archive go; None keeps none.
+        audit: Where changes of the recipe are written down.
+        admit: Opens a recipe of this line, or raises.
+        clock_ns: Monotonic clock.
+
+    Attributes:
+        camera: The camera process.
+        worker: The worker process.
+        recipes: The recipe in use, and its change.
+        serving: True once the line has been armed for the first time.
+    """
+
+    def __init__(
+        self,
+        config: InspectorConfig,
+        recipe: Recipe,
+        folder: RuntimeFolder,
+        inbox: GateInbox,
+        desk: Desk,
+        metrics: LineMetrics,
+        *,
+        ring: RingHandle | None = None,
+        archive: ArchiveOutbox | None = None,
+        audit: AuditLog | None = None,
+        admit: Callable[[Path], Recipe] = load_recipe,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._config = config
+        self._inbox = inbox
+        self._desk = desk
+        self._metrics = metrics
+        self._clock_ns = clock_ns
+        self._ledger = Ledger(round(config.line.deadline_ms * 1e6), config.line.open_parts)
+        self._crew = Crew(config, folder, ring, self._aboard)
+        self.recipes = RecipeDesk(recipe, config.recipe, audit or AuditLog(None), admit, self._crew.worker)
+        self.camera = self._crew.camera()
+        self.worker = self._crew.worker(recipe)
+        self._archive: ArchiveLink | None = None
+        if config.archive is not None and archive is not None:
+            self._archive = ArchiveLink(config.archive, self._crew.archive(), archive, metrics)
+        self._early: dict[int, Result] = {}
+        self.serving = False
+        self._armed = False
+        self._paused = False
+        self._ended = False
+        self._closing = False
+        metrics.queue_capacity.labels(metrics.station).set(config.line.queue_frames)
+        metrics.slots_capacity.labels(metrics.station).set(0 if ring is None else ring.slots)
+
+    def _aboard(self) -> Aboard:
+        return Aboard(self.recipes.active.recipe, self._ledger.tally().triggered)
+
+    @property
+    def name(self) -> str:
+        """Its name on records and metrics."""
+        return self._config.station
+
+    @property
+    def socket(self) -> zmq.Socket[bytes]:
+        """For a poller: readable when a child has said something."""
+        return self._inbox.socket
+
+    @property
+    def finished(self) -> bool:
+        """True once the source has ended and every part has its verdict."""
+        return self._ended and self._ledger.tally().pending == 0
+
+    @property
+    def state(self) -> str:
+        """How it stands: "starting", "running" or "paused"."""
+        if self._paused:
+            return "paused"
+        return "running" if self._armed else "starting"
+
+    def tally(self) -> Tally:
+        """The sums of the ledger."""
+        return self._ledger.tally()
+
+    def next_deadline_ns(self) -> int | None:
+        """Deadline of the most urgent open part."""
+        return self._ledger.next_deadline_ns()
+
+    def start(self) -> None:
+        """Starts the processes."""
+        memory = self._crew.memory
+        shutil.rmtree(memory, ignore_errors=True)  # of the last run
+        memory.mkdir()
+        for child in (self.worker, self.camera):
+            child.start(self._clock_ns())
+        if self._archive is not None:
+            self._archive.start(self._clock_ns())
+
+    def turn(self) -> None:
+        """Messages, deadlines, children.
+
+        Raises:
+            FatalError: A child can't be kept alive.
+        """
+        self.settle_due()
+        self._watch_children(self._clock_ns())
+
+    def settle_due(self) -> None:
+        """Takes what the children said, and settles the parts whose deadline is over."""
+        self._take_messages()
+        self._settle(self._ledger.expire(self._clock_ns()))
+
+    def arm(self) -> None:
+        """Wants triggers, once a worker is ready; a camera process that is new is armed at once afterwards."""
+        if self._armed or self._paused or not self.camera.ready:
+            return
+        if not self.serving and not self.worker.ready:
+            return
+        self.camera.tell("arm")
+        self._armed = True
+        if not self.serving:
+            self.serving = True
+            log.info("ready: station %s, recipe %s", self.name, self.recipes.active.recipe.content_hash[:12])
+
+    def disarm(self) -> None:
+        """Wants no more triggers; what is open gets its verdicts."""
+        self.camera.tell("disarm")
+        self._armed = False
+
+    def pause(self) -> None:
+        """Wants no more triggers until `resume`."""
+        self._paused = True
+        self.disarm()
+
+    def resume(self) -> None:
+        """Wants triggers again."""
+        self._paused = False
+
+    def activate(self, folder: Path, who: str, why: str) -> None:
+        """Begins to take up another recipe; the line goes on meanwhile (`Changeover`).
+
+        Raises:
+            FatalError: It can't be begun now.
+        """
+        if not self.serving or self._closing or not self.worker.ready:
+            raise FatalError("the line does not run; a recipe is taken up by a line that does")
+        self.recipes.begin(folder, who, why)
+
+    def rollback(self, who: str, why: str) -> None:
+        """Begins to take up the recipe that was in use before.
+
+        Raises:
+            FatalError: There was none, or it can't be begun now.
+        """
+        self.recipes.begin_rollback(who, why)
+
+    def status(self) -> dict[str, Any]:
+        """How the line stands, for people and for JSON."""
+        tally = self._ledger.tally()
+        return {
+            "station": self.name,
+            "state": self.state,
+            **self.recipes.active.on_record(),
+            "folder": str(self.recipes.active.recipe.folder),
+            "changeover": self.recipes.describe(),
+            "triggered": tally.triggered,
+            "pass": tally.passed,
+            "fail": tally.failed,
+            "not_inspected": tally.not_inspected,
+            "pending": tally.pending,
+            "camera_ready": self.camera.ready,
+            "worker_ready": self.worker.ready,
+            "restarts": self.camera.restarts + self.worker.restarts,
+            "drift_alarm": self.recipes.active.drift.alarm,
+        }
+
+    def close(self) -> None:
+        """Settles what is open and tells the processes to stop; `finish` waits for them."""
+        self._closing = True
+        self._settle(self._ledger.settle_all(Cause.SHUTDOWN, self._clock_ns()))
+        for child in (self.camera, *self._workers()):
+            child.tell("stop")
+
+    def finish(self, share_s: float) -> None:
+        """Waits for the end of each process for so long, kills what takes longer, and settles what came meanwhile."""
+        for child in (self.camera, *self._workers()):
+            child.finish(share_s)
+        self._take_messages(_ALL)
+        self._settle(self._ledger.settle_all(Cause.SHUTDOWN, self._clock_ns()))
+        if self._archive is not None:  # last: it waits for the verdicts of its frames
+            self._archive.finish(share_s)
+            self._take_messages(_ALL)
+
+    def show(self) -> None:
+        """Puts how it stands into the metrics."""
+        metrics = self._metrics
+        show_line(metrics, self._ledger, self.recipes.active.drift, (self.camera, self.worker), time.time())
+        metrics.total(metrics.malformed, self._inbox.malformed, "gate")
+        if self._archive is not None:
+            self._archive.show()
+
+    def _workers(self) -> list[Child]:
+        """The worker in use, and the one that comes or goes during a change of the recipe."""
+        return [self.worker] if self.recipes.beside is None else [self.worker, self.recipes.beside]
+
+    def _change_over(self, now_ns: int) -> None:
+        new = self.recipes.advance(self.worker, now_ns)
+        if new is not None:
+            self.worker = new
+            active = self.recipes.active
+            self._metrics.recipe(active.threshold, recipe_labels(active.recipe))
+            if self._archive is not None:
+                self._archive.child.tell("stop")  # it comes back with the recipe in use
+        gone = self.recipes.retire(now_ns, self._ledger.open_at)
+        if gone is not None:
+            self._take_messages(_ALL)
+            self._settle(self._ledger.lose_worker(gone, self._clock_ns()))
+
+    def _watch_children(self, now_ns: int) -> None:
+        for child in (self.camera, self.worker):
+            incarnation = child.incarnation
+            if not child.watch(now_ns):
+                continue
+            self._take_messages(_ALL)  # what it said before it died still counts
+            if child is self.worker:
+                self.recipes.worker_died()
+                self._settle(self._ledger.lose_worker(incarnation, self._clock_ns()))
+            else:
+                self._ledger.lose_camera(incarnation)
+                self._armed = False
+            if child.exhausted and not (child is self.camera and self._ended):
+                raise _ended_for_good(child)
+        self._change_over(now_ns)
+        if self._archive is not None:
+            self._archive.watch(now_ns)
+
+    def _take_messages(self, limit: int = _MESSAGES) -> None:
+        for message in self._inbox.messages(limit):
+            self._take(message, self._clock_ns())
+
+    def _take(self, message: GateMessage, now_ns: int) -> None:
+        if isinstance(message, Trigger):
+            self._open_part(message, now_ns)
+        elif isinstance(message, Result):
+            self._judge(message, now_ns)
+        elif isinstance(message, Refused):
+            self._count_frame("refused")
+            self._settle_one(message.trigger, Decision.NOT_INSPECTED, message.cause, now_ns)
+        else:
+            self._take_state(message, now_ns)
+
+    def _open_part(self, message: Trigger, now_ns: int) -> None:
+        for missed in self._ledger.missed(message.trigger):
+            self._ledger.trigger(missed, message.triggered_ns, now_ns)
+            self._count_trigger()
+            self._settle_one(missed, Decision.NOT_INSPECTED, Cause.FRAME_MISSING, now_ns)
+        opened = self._ledger.trigger(
+            message.trigger, message.triggered_ns, now_ns, source=message.source, worker=message.worker
+        )
+        if opened is None:
+            return
+        self._count_trigger()
+        self._desk.triggered(message.trigger, message.triggered_ns)
+        early = self._early.pop(message.trigger, None)
+        if isinstance(opened, Verdict):
+            self._settle([opened])
+            return
+        self._count_frame("refused" if message.refusal else "sent")
+        if message.refusal is not None:
+            self._settle_one(message.trigger, Decision.NOT_INSPECTED, message.refusal, now_ns)
+        elif early is not None:
+            self._judge(early, now_ns)
+        elif not any(child.alive and child.incarnation == message.worker for child in self._workers()):
+            # Sent to a worker that died, or was told to stop, while the frame was on its way.
+            cause = Cause.SHUTDOWN if self._closing else Cause.WORKER_LOST
+            self._settle_one(message.trigger, Decision.NOT_INSPECTED, cause, now_ns)
+
+    def _judge(self, result: Result, now_ns: int) -> None:
+        if not self._ledger.announced(result.trigger):
+            self._keep(result)
+            return
+        part = self._ledger.find(result.trigger)
+        if result.problem is not None:
+            self._settle_one(result.trigger, Decision.NOT_INSPECTED, result.problem, now_ns)
+            return
+        by = self.recipes.judge_of(result.recipe)
+        if by is None:
+            self._settle_one(result.trigger, Decision.NOT_INSPECTED, Cause.RECIPE_MISMATCH, now_ns)
+            return
+        decision, cause = decide(result.score, by.threshold)
+        scored = decision is not Decision.NOT_INSPECTED
+        verdict = self._ledger.settle(
+            result.trigger,
+            decision,
+            cause,
+            now_ns,
+            score=result.score if scored else None,
+            p_value=conformal_p_value(result.score, by.scores) if scored else None,
+            stages_ns=_stages(part, result, now_ns) if part is not None else None,
+        )
+        if verdict is not None:
+            self._settle([verdict], by)
+            if verdict.decision is Decision.PASS:
+                by.passed(result.score)
+
+    def _keep(self, result: Result) -> None:
+        """Until its trigger is announced: the camera process has a connection of its own, and a fast worker's result
+        may overtake it.
+        """
+        self._early[result.trigger] = result
+        if len(self._early) > self._config.line.open_parts:
+            del self._early[next(iter(self._early))]
+            self._ledger.stray_results += 1
+
+    def _settle_one(self, trigger: int, decision: Decision, cause: Cause, now_ns: int) -> None:
+        verdict = self._ledger.settle(trigger, decision, cause, now_ns)
+        if verdict is not None:
+            self._settle([verdict])
+
+    def _settle(self, verdicts: Iterable[Verdict], by: ActiveRecipe | None = None) -> None:
+        """The one way out for verdicts: the desk first, then archive and metrics."""
+        by = by or self.recipes.active
+        for verdict in verdicts:
+            record = {"station": self.name, **verdict.as_record(), **by.on_record()}
+            self._desk.settled(verdict, record)
+            if self._archive is not None:
+                self._archive.verdict(verdict, record)
+            self._metrics.verdict(verdict, by.threshold.value)
+
+    def _take_state(self, message: State, now_ns: int) -> None:
+        if message.role == "archive":
+            if self._archive is not None:
+                self._archive.saw(message, now_ns)
+            return
+        if message.role == "worker":
+            for worker in self._workers():
+                worker.saw(message.incarnation, message.progress, now_ns)
+            current = self.worker
+        else:
+            self.camera.saw(message.incarnation, message.progress, now_ns)
+            current = self.camera
+        if message.incarnation != current.incarnation:
+            return
+        show_state(self._metrics, message)
+        if self._archive is not None and message.role == "worker":
+            self._archive.worker_refused(message.details.get("archive_refused", 0))
+        if message.role == "camera" and message.state == "ended":
+            self._ended = True
+
+    def _count_trigger(self) -> None:
+        self._metrics.triggers.labels(self.name).inc()
+
+    def _count_frame(self, outcome: str) -> None:
+        self._metrics.frames.labels(self.name, outcome).inc()
+
+
+def _ended_for_good(child: Child) -> FatalError:
+    error = FatalError(f"{child.role}: can't be kept running; its reasons stand in the log above")
+    if child.exit_code is not None and child.exit_code > 0:
+        error.exit_code = child.exit_code
+    return error
+
+
+def _stages(part: OpenPart, result: Result, now_ns: int) -> dict[str, int]:
+    """Durations by stage in nanoseconds; together they are the whole."""
+    return {
+        "capture": result.captured_ns - part.triggered_ns,
+        "queue": result.received_ns - result.captured_ns,
+        "copy": result.copied_ns - result.received_ns,
+        "compute": result.computed_ns - result.copied_ns,
+        "verdict": now_ns - result.computed_ns,
+    }
