@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 import inspector
+from inspector.benchmark.machine import processor_name
 from inspector.benchmark.plain import PlainMapping
 from inspector.benchmark.samples import Latency, paired_ratio
 from inspector.benchmark.trial import PAIRS, PairName, network_record, trial_network
@@ -149,16 +149,10 @@ def measure_engines(orders: Orders, say: Callable[[str], None] = lambda text: No
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
-    cpu = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
     import openvino
 
     return {
-        "cpu": cpu,
+        "cpu": processor_name(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "bfloat16": cpu_has_bfloat16(),
         "python": platform.python_version(),

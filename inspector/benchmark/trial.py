@@ -84,7 +84,13 @@ def trial_network(record: NetworkRecord, input_px: tuple[int, int]) -> Detector:
     return network
 
 
-def trial_recipe(folder: Path, pair: Pair, size_px: int, precision: Literal["float32", "bfloat16"]) -> Recipe:
+def trial_recipe(
+    folder: Path,
+    pair: Pair,
+    size_px: int,
+    precision: Literal["float32", "bfloat16"],
+    limit: float | None = None,
+) -> Recipe:
     """Writes a recipe of MB-PFM with a threshold that says nothing.
 
     Args:
@@ -92,6 +98,7 @@ def trial_recipe(folder: Path, pair: Pair, size_px: int, precision: Literal["flo
         pair: The backbones.
         size_px: Side of the network's input.
         precision: Precision that the line is to use; the golden score is float32's all the same.
+        limit: The threshold; default the golden frame's score.
     """
     geometry = Geometry(width_px=size_px, height_px=size_px)
     record = network_record(pair, "mb-pfm")
@@ -100,7 +107,7 @@ def trial_recipe(folder: Path, pair: Pair, size_px: int, precision: Literal["flo
     with torch.inference_mode():
         score = float(network(Preprocess(geometry, Normalisation())(torch.from_numpy(golden))).scores[0])
     threshold = ThresholdRecord(
-        value=score,
+        value=score if limit is None else limit,
         method="extrapolated",
         target=0.5,
         promise=0.5,
@@ -126,5 +133,5 @@ def trial_recipe(folder: Path, pair: Pair, size_px: int, precision: Literal["flo
 
 
 if __name__ == "__main__":
-    _folder, _pair, _size, _precision = sys.argv[1:]
-    trial_recipe(Path(_folder), PAIRS[_pair], int(_size), _precision)  # type: ignore[index, arg-type]
+    _folder, _pair, _size, _precision, *_limit = sys.argv[1:]
+    trial_recipe(Path(_folder), PAIRS[_pair], int(_size), _precision, *map(float, _limit))  # type: ignore[index, arg-type]

@@ -59,6 +59,7 @@ _PRODUCERS = click.option(
     type=click.Path(path_type=Path),
     help="GenTL producer (.cti); may be repeated. Default: GENICAM_GENTL64_PATH.",
 )
+_VIEW = click.option("--view", help="Name of the view, where the station has several cameras.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -113,28 +114,30 @@ def archive() -> None:
 
 @archive.command("list")
 @_CONFIG
+@_VIEW
 @_DECISION
 @_SINCE
 @_LIMIT
 @_JSON
-def archive_list(config_path: Path, as_json: bool, **choice: Any) -> None:
+def archive_list(config_path: Path, view: str | None, as_json: bool, **choice: Any) -> None:
     """List entries, the latest first."""
     from inspector.cli.archive import archive_folder, archive_table
 
-    click.echo(archive_table(archive_folder(load_config(config_path)), as_json=as_json, **choice))
+    click.echo(archive_table(archive_folder(load_config(config_path).line_of(view)), as_json=as_json, **choice))
 
 
 @archive.command("export")
 @click.argument("folder", type=click.Path(path_type=Path))
 @_CONFIG
+@_VIEW
 @_DECISION
 @_SINCE
 @_LIMIT
-def archive_export(folder: Path, config_path: Path, **choice: Any) -> None:
+def archive_export(folder: Path, config_path: Path, view: str | None, **choice: Any) -> None:
     """Copy entries into FOLDER: pictures, maps and verdicts."""
     from inspector.cli.archive import archive_folder, export_entries
 
-    click.echo(export_entries(archive_folder(load_config(config_path)), folder, **choice))
+    click.echo(export_entries(archive_folder(load_config(config_path).line_of(view)), folder, **choice))
 
 
 _PATIENCE = click.option(
@@ -188,22 +191,24 @@ def pause(config_path: Path, why: str) -> None:
 @recipe.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @_CONFIG
+@_VIEW
 @_WHY
-def activate(folder: Path, config_path: Path, why: str) -> None:
+def activate(folder: Path, config_path: Path, view: str | None, why: str) -> None:
     """Let the running line take up the recipe in FOLDER, between two parts, once it is loaded and proven."""
     from inspector.cli.control import change_recipe
 
-    click.echo(change_recipe(config_path, folder, why))
+    click.echo(change_recipe(config_path, view, folder, why))
 
 
 @recipe.command()
 @_CONFIG
+@_VIEW
 @_WHY
-def rollback(config_path: Path, why: str) -> None:
+def rollback(config_path: Path, view: str | None, why: str) -> None:
     """Let the running line take up the recipe again that was in use before."""
     from inspector.cli.control import change_recipe
 
-    click.echo(change_recipe(config_path, None, why))
+    click.echo(change_recipe(config_path, view, None, why))
 
 
 @cli.command()
@@ -219,12 +224,13 @@ def resume(config_path: Path, why: str) -> None:
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path), default=Path("snapshot.png"))
 @_CONFIG
+@_VIEW
 @_PATIENCE
-def snapshot(file: Path, config_path: Path, patience_s: float) -> None:
+def snapshot(file: Path, config_path: Path, view: str | None, patience_s: float) -> None:
     """Take one picture from the configured camera into FILE (default snapshot.png)."""
     from inspector.cli.snapshot import take_snapshot
 
-    click.echo(take_snapshot(load_config(config_path).camera, file, patience_s))
+    click.echo(take_snapshot(load_config(config_path).line_of(view).camera, file, patience_s))
 
 
 @cli.command()
@@ -238,12 +244,15 @@ def snapshot(file: Path, config_path: Path, patience_s: float) -> None:
     help="Pictures that differ by less, in grey levels of 255 on average, are near-duplicates; 0 keeps all.",
 )
 @_CONFIG
+@_VIEW
 @_PATIENCE
-def collect(folder: Path, count: int, least_difference: float, config_path: Path, patience_s: float) -> None:
+def collect(
+    folder: Path, count: int, least_difference: float, config_path: Path, view: str | None, patience_s: float
+) -> None:
     """Collect pictures of good parts from the configured camera into FOLDER, for calibrate train."""
     from inspector.cli.collect import collect as collect_pictures
 
-    config = load_config(config_path)
+    config = load_config(config_path).line_of(view)
     with click.progressbar(length=count, label="collecting", file=sys.stderr) as bar:
         collected = collect_pictures(
             config.camera,
@@ -353,6 +362,51 @@ def bench(detectors: str, rates: str, **options: Any) -> None:
         raise click.BadParameter("rates are positive", param_hint="--rates")
     named = tuple(name for name in detectors.split(",") if name)
     run_bench(Bench(detectors=named, rates=numbers, **options))
+
+
+@cli.command()
+@click.option("--parts", type=click.IntRange(min=1), help="End after so many parts.")
+@click.option("--seconds", type=click.FloatRange(min=1), help="End after so long; default 60 without --parts.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Triggers a second; default: as room is.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of pictures and faults.")
+@click.option(
+    "--faults",
+    default="all",
+    show_default=True,
+    help="Faults to inject: all, none, or a list such as kill-worker,stop-camera,slow-worker,corrupt-frames.",
+)
+@click.option(
+    "--fault-every",
+    "fault_every_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=20.0,
+    show_default=True,
+    help="Mean pause between two faults, seconds.",
+)
+@click.option(
+    "--stub-engine", "stub", is_flag=True, help="A checksum in the place of the network, to try all the rest."
+)
+@click.option("--pair", type=click.Choice(["bundled", "light", "standard"]), default="bundled", show_default=True)
+@click.option("--size", "size_px", type=click.IntRange(32, 4096), default=256, show_default=True, help="Input side.")
+@click.option("--frame", "frame_px", type=click.IntRange(32, 8192), default=64, show_default=True, help="Frame side.")
+@click.option("--deadline-ms", type=click.FloatRange(min=0, min_open=True), default=500.0, show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Threads of the network.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures to this file.")
+@click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="Write memory over time to this SVG file.")
+def soak(parts: int | None, seconds: float | None, faults: str, **options: Any) -> None:
+    """Run the whole line for long with faults, on random pixels; fail if a part is lost or something grows."""
+    from inspector.benchmark.soak_faults import ALL_FAULTS
+    from inspector.cli.soak import Soak, run
+
+    named = {"all": list(ALL_FAULTS), "none": []}.get(faults, faults.split(","))
+    if unknown := set(named) - set(ALL_FAULTS):
+        raise click.BadParameter(f"{min(unknown)!r} is not one of {', '.join(ALL_FAULTS)}", param_hint="--faults")
+    kinds = tuple(kind for kind in ALL_FAULTS if kind in named)
+    if parts is None and seconds is None:
+        seconds = 60.0
+    run(Soak(parts=parts, seconds=seconds, faults=kinds, **options))
 
 
 def main(argv: list[str] | None = None) -> int:

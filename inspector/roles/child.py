@@ -37,9 +37,10 @@ class Child:
         retry: When a child that had its camera and lost it is tried again, apart from the budget.
         number: Gives the number of the next incarnation; None counts up.
         pass_fds: File descriptors that the child inherits, under the same numbers.
-        command: For tests: the command line before the path of the orders.
+        command: For trials: the command line before the path of the orders.
 
     Attributes:
+        command: The same, for the next start.
         incarnation: Number of the present or last process, 1 and up; 0 before the first.
         ready: It has said that it is ready and has not died since.
         restarts: Starts after the first.
@@ -76,7 +77,7 @@ class Child:
         self._folder = folder
         self._start_timeout_ns = start_timeout_ns
         self._heartbeat_timeout_ns = heartbeat_timeout_ns
-        self._command = command or [sys.executable, "-m", f"inspector.roles.{role}"]
+        self.command = command or [sys.executable, "-m", f"inspector.roles.{role}"]
         self._process: subprocess.Popen[bytes] | None = None
         self._start_due_ns: int | None = None
         self._started_ns = 0
@@ -107,7 +108,7 @@ class Child:
             file.write(self._make_job(self.incarnation).model_dump_json())
         # A session of its own keeps the terminal's Ctrl-C away from it: the gate decides when it stops.
         self._process = subprocess.Popen(
-            [*self._command, str(orders)],
+            [*self.command, str(orders)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,

@@ -19,7 +19,6 @@ from inspector.recipe.geometry import check_frame
 from inspector.recipe.manifest import Geometry
 from inspector.recipe.store import load_recipe
 from inspector.roles.archive_tap import ArchiveTap, open_tap
-from inspector.roles.engine import create_engine
 from inspector.roles.job import Job, run_child
 from inspector.roles.lifeline import Lifeline
 from inspector.wire.frames import ReceivedFrame
@@ -203,6 +202,8 @@ class WorkerRole:
 
 def work(job: Job) -> None:
     """Runs the worker until it is told to stop."""
+    from inspector.roles.engine import create_engine  # seconds to load, which a worker without torch need not wait for
+
     recipe = load_recipe(job.config.recipe)
     if recipe.content_hash != job.recipe_hash:
         raise RecipeError(f"{recipe.folder}: changed since the daemon started; restart the daemon to take it up")

@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from inspector.benchmark.checksum_worker import checksum
 from inspector.config.schema import InspectorConfig
 from inspector.domain.verdict import Cause, Verdict
 from inspector.roles.daemon import open_station
 from inspector.roles.gate import Gate
 
 from ..gentl_simulator.plant import Plant
-from .stub_worker import checksum
 
 SECONDS = float(os.environ.get("INSPECTOR_SOAK_S", "4"))
 RATE = float(os.environ.get("INSPECTOR_SOAK_RATE", "25"))
@@ -93,7 +93,7 @@ def run_line(config: InspectorConfig, seconds: float) -> tuple[Record, Samples]:
 
     with open_station(config, {}, watcher=watch) as station:
         gate: Any = station.gate
-        gate.lines[0].worker._command = [sys.executable, "-m", "tests.process.stub_worker"]
+        gate.lines[0].worker.command = [sys.executable, "-m", "inspector.benchmark.checksum_worker"]
         samples = Samples(gate)
 
         def time_it() -> None:
@@ -151,14 +151,11 @@ def configure(random_recipe: Path, plant: Plant) -> Callable[[Path], InspectorCo
     return make
 
 
-def test_no_frame_is_lost_and_memory_stays_flat(
-    configure: Callable[[Path], InspectorConfig], plant: Plant, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_frame_is_lost_and_memory_stays_flat(configure: Callable[[Path], InspectorConfig], plant: Plant) -> None:
     generator = np.random.default_rng(1)
     pictures = [generator.integers(0, 256, (HEIGHT_PX, WIDTH_PX), np.uint8) for _ in range(7)]
     plant.write_parts(pictures)
     sums = [checksum(picture) for picture in pictures]
-    monkeypatch.chdir(Path(__file__).resolve().parents[2])  # where the worker's module is found
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         record, samples = run_line(configure(Path(folder)), SECONDS)
     latencies_ms = np.array(record.whole_ns) / 1e6
