@@ -55,6 +55,10 @@ class Detector(nn.Module, ABC):
             images: (B, 3, H, W), normalised.
         """
 
+    def body_modules(self) -> list[nn.Module]:
+        """The modules that `body` computes with, and `head` never: those that may be converted to lower precision."""
+        return [self.features]
+
     @abstractmethod
     def head(self, parts: Sequence[Tensor]) -> Inference:
         """Scores and anomaly maps from what `body` gives, in float32 whatever the body's precision.

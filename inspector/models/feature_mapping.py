@@ -22,8 +22,12 @@ MappedForm = Literal["raw", "unit"]
 
 
 def unit_norm(features: Tensor) -> Tensor:
-    """Features divided by their L2 norm over the channels: (B, C, H, W) in and out, norm 1 at each location."""
-    return F.normalize(features, dim=1, eps=1e-12)
+    """Features divided by their L2 norm over the channels: (B, C, H, W) in and out, norm 1 at each location.
+
+    Computed in float32 whatever the features' precision: in float16 the smallest norm would be 0, and features that
+    are all 0 would become NaN.
+    """
+    return F.normalize(features.float(), dim=1, eps=1e-12).to(features.dtype)
 
 
 class ConvBlock(nn.Conv2d):

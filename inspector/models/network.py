@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inspector.models.branches import Branched
 from inspector.models.detector import Detector, Inference
 from inspector.models.feature_mapping import (
     HierarchyMapping,
@@ -51,7 +53,7 @@ class NetworkShape:
     position_base: float = POSITION_BASE
 
 
-class FeaturePair(nn.Module):
+class FeaturePair(Branched):
     """Both frozen backbones: unit-norm features of each hierarchy, the target's at the source's size."""
 
     def __init__(self, source: nn.Module, target: nn.Module, levels: Sequence[int] = (1, 2, 3)) -> None:
@@ -69,7 +71,7 @@ class FeaturePair(nn.Module):
         Returns:
             For each level, (B, c_S, h, w) and (B, c_T, h, w), each of norm 1 over its channels.
         """
-        of_source, of_target = self.source(images), self.target(images)
+        of_source, of_target = self.run_branches([partial(self.source, images), partial(self.target, images)])
         pairs = []
         for level in self.levels:
             source, target = of_source[level - 1], of_target[level - 1]
@@ -79,7 +81,7 @@ class FeaturePair(nn.Module):
         return pairs
 
 
-class MappingPyramid(nn.Module):
+class MappingPyramid(Branched):
     """The mapping networks of all hierarchies, and the anomaly map they give (PFM paper, section III-C)."""
 
     def __init__(self, shape: NetworkShape, feature_px: Sequence[tuple[int, int]]) -> None:
@@ -127,11 +129,11 @@ class MappingPyramid(nn.Module):
         Args:
             pairs: What `FeaturePair` gives.
         """
-        maps = []
-        for index, (source, target) in enumerate(pairs):
-            mapped_source, mapped_target = self.hierarchies[index](source, target, *self.codes(index))
-            maps.append(score_map(source, target, mapped_source, mapped_target))
-        return maps
+        return self.run_branches([partial(self._level_map, index, *pair) for index, pair in enumerate(pairs)])
+
+    def _level_map(self, index: int, source: Tensor, target: Tensor) -> Tensor:
+        mapped_source, mapped_target = self.hierarchies[index](source, target, *self.codes(index))
+        return score_map(source, target, mapped_source, mapped_target)
 
 
 class InspectionNetwork(Detector):
@@ -154,6 +156,10 @@ class InspectionNetwork(Detector):
     def body(self, images: Tensor) -> tuple[Tensor, ...]:
         """As `Detector.body`: `level_maps`."""
         return tuple(self.level_maps(images))
+
+    def body_modules(self) -> list[nn.Module]:
+        """As `Detector.body_modules`: backbones and mappings."""
+        return [self.features, self.mapping]
 
     def head(self, parts: Sequence[Tensor]) -> Inference:
         """As `Detector.head`: fusion (PFM paper, eq. 15) and score (eq. 9)."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from inspector.models.detector import Detector, Inference
-
-#: From the body's tensors to scores and maps.
-Head = Callable[[Sequence[Tensor]], Inference]
 
 
 class Body(nn.Module):
@@ -24,13 +22,25 @@ class Body(nn.Module):
         return self.network.body(images)
 
 
-def partition(network: Detector) -> tuple[nn.Module, Head]:
+class Head(nn.Module):
+    """From the body's tensors to scores and maps: cheap, or in need of float32, and computed in it."""
+
+    def __init__(self, network: Detector) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, parts: Sequence[Tensor]) -> Inference:
+        """As `Detector.head`, whatever the precision of the tensors."""
+        return self.network.head([part.float() for part in parts])
+
+
+def partition(network: Detector, precision: torch.dtype = torch.float32) -> tuple[Body, Head]:
     """Body and head of a detector: ``head(body(images))`` is what the detector gives.
 
-    The head is cheap, or needs float32, and is computed in it whatever the body's precision.
+    Args:
+        network: Both parts are of this one: what is done to it is done to them.
+        precision: What the body's parameters are converted to, in place; its images must be of this type too.
     """
-
-    def head(parts: Sequence[Tensor]) -> Inference:
-        return network.head([part.float() for part in parts])
-
-    return Body(network), head
+    for module in network.body_modules():
+        module.to(precision)
+    return Body(network), Head(network)

@@ -37,16 +37,28 @@ class Preprocess(nn.Module):
         Returns:
             float32, (1, 3, H, W), or (T, 3, h, w) where the image is inspected in T tiles.
         """
-        image = frame[None, None] if frame.ndim == 2 else frame.permute(2, 0, 1)[None]
+        return self.batch(frame[None])
+
+    def batch(self, frames: Tensor) -> Tensor:
+        """Frames of one size, as `forward` has each of them; the tiles of a frame follow each other.
+
+        Args:
+            frames: uint8, (B, H, W) grey or (B, H, W, 3) RGB.
+
+        Returns:
+            float32, (B, 3, H, W) or (B T, 3, h, w).
+        """
+        images = frames[:, None] if frames.ndim == 3 else frames.permute(0, 3, 1, 2)
         roi = self.geometry.region_px
         if roi is not None:
-            image = image[..., roi.top : roi.top + roi.height, roi.left : roi.left + roi.width]
+            images = images[..., roi.top : roi.top + roi.height, roi.left : roi.left + roi.width]
         size = self.geometry.image_px
-        image = image.to(torch.float32)
-        if tuple(image.shape[-2:]) != size:
-            image = F.interpolate(image, size=size, mode="bilinear", antialias=True, align_corners=False)
-        image = (image / 255.0 - self.mean) / self.deviation
+        images = images.to(torch.float32)
+        if tuple(images.shape[-2:]) != size:
+            images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+        images = (images / 255.0 - self.mean) / self.deviation
         if self.geometry.tiling is None:
-            return image
+            return images
         height, width = self.geometry.network_px
-        return torch.cat([image[..., top : top + height, left : left + width] for top, left in self.places])
+        cut = [images[..., top : top + height, left : left + width] for top, left in self.places]
+        return torch.stack(cut, dim=1).flatten(0, 1)

@@ -36,6 +36,10 @@ class Tiled(Detector):
         """As `Detector.body`, of (B T, 3, h, w): the T tiles of each image, as `Preprocess` cuts them."""
         return self.inner.body(images)
 
+    def body_modules(self) -> list[nn.Module]:
+        """As `Detector.body_modules`: those of the inner detector."""
+        return self.inner.body_modules()
+
     def head(self, parts: Sequence[Tensor]) -> Inference:
         """As `Detector.head`, for the B images: the largest score of their tiles, the larger value where maps overlap.
 

@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor
 
 from inspector.models import registry
-from inspector.models.backbones import backbone_names, build_backbone, freeze
+from inspector.models.backbones import backbone_names
 from inspector.models.detector import Detector
 from inspector.models.folding import fold_batch_norms
-from inspector.models.padim import Padim
 from inspector.models.partition import partition
-from inspector.models.patchcore import PatchCore
 from inspector.models.recipe_network import load_network
-from inspector.models.registry import build_detector
-from inspector.recipe.manifest import DetectorName, NetworkRecord
+from inspector.recipe.manifest import DetectorName
 from inspector.recipe.store import Recipe, load_recipe
 
+from ...detectors import RECORDS, built, record_of
+
 SIZE_PX = (64, 96)
-SIDE = {"weights": "random:1", "sha256": "0" * 64}
-PAIR = {"source": {"name": "resnet_synth", **SIDE}, "target": {"name": "vovnet_synth", **SIDE}}
-ONE = {"source": {"name": "squeezenet1_1", **SIDE}}
-MAPPING = {**PAIR, "levels": (1, 2, 3), "latents": (6, 8, 10)}
-
-RECORDS: dict[str, dict[str, Any]] = {
-    "mb-pfm": MAPPING,
-    "b-pfm": {**PAIR, "levels": (3,), "latents": (8,), "mapped": "unit"},
-    "pfm": {**PAIR, "levels": (2, 3), "latents": (8, 8)},
-    "pefm": {**MAPPING, "position": "add", "position_base": 1000.0},
-    "padim": {**ONE, "levels": (1, 3), "padim": {"channels": 9}},
-    "patchcore": {**ONE, "levels": (2, 3), "patchcore": {"rows": 40, "neighbours": 3}},
-    "cflow-ad": {**ONE, "levels": (1, 2), "cflow": {"blocks": 2, "condition": 8, "clamp": 1.9}},
-}
-
-
-def record_of(name: str) -> NetworkRecord:
-    return NetworkRecord.model_validate({"detector": name, **RECORDS[name]})
 
 
 def images(count: int = 3) -> Tensor:
@@ -48,18 +29,7 @@ def images(count: int = 3) -> Tensor:
 
 @pytest.fixture(scope="module", params=RECORDS)
 def detector(request: pytest.FixtureRequest) -> tuple[str, Detector]:
-    """A detector with tensors that nobody fitted, but none of them trivial."""
-    record = record_of(request.param)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(18)
-        built = build_detector(record, [build_backbone(side.name) for side in record.backbones], SIZE_PX)
-        if isinstance(built, Padim):
-            built.channels = torch.randperm(sum(built.features.channels))[: len(built.channels)]
-            built.whitening.normal_()
-        if isinstance(built, PatchCore):
-            built.bank.uniform_()
-    freeze(built)
-    return request.param, built
+    return request.param, built(request.param, SIZE_PX)
 
 
 def test_every_detector_of_the_manifest_is_known() -> None:
