@@ -27,6 +27,11 @@ def check_station(config: InspectorConfig, *, open_camera: bool) -> str:
     Raises:
         FatalError: What is wrong and how to mend it.
     """
+    facts = [fact for line in config.lines().values() for fact in _line_facts(line, open_camera)]
+    return "\n".join([*(f"# {fact}" for fact in facts), resolved(config)]).rstrip()
+
+
+def _line_facts(config: InspectorConfig, open_camera: bool) -> list[str]:
     recipe = admit_recipe(config)
     threshold = recipe.manifest.threshold
     facts = [
@@ -43,7 +48,7 @@ def check_station(config: InspectorConfig, *, open_camera: bool) -> str:
         finally:
             camera.close()
         facts.append(f"camera {config.camera.kind}: opened and closed")
-    return "\n".join([*(f"# {fact}" for fact in facts), resolved(config)]).rstrip()
+    return facts
 
 
 def _archive_facts(archive: Archive) -> str:
@@ -58,6 +63,7 @@ def _archive_facts(archive: Archive) -> str:
 def resolved(config: InspectorConfig) -> str:
     """The configuration with every default, as YAML; the password of a camera's URL is left out."""
     data = config.model_dump(mode="json")
-    if "source" in data["camera"]:
-        data["camera"]["source"] = re.sub(r"//[^/]*@", "//***@", data["camera"]["source"])
+    for camera in (data["camera"], *(view["camera"] for view in data["views"].values())):
+        if "source" in camera:
+            camera["source"] = re.sub(r"//[^/]*@", "//***@", camera["source"])
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)

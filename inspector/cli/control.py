@@ -30,15 +30,16 @@ def control(
     answer = _asked(_folder(load_config(config_path), config_path), Request(action=action, why=why))
     if as_json:
         return json.dumps(answer)
-    width = max(map(len, answer))
-    return "\n".join(f"{name.replace('_', ' '):{width}}  {_shown(value)}" for name, value in answer.items())
+    views = answer.pop("views", [])
+    return "\n\n".join(_lines(part) for part in (answer, *views))
 
 
-def change_recipe(config_path: Path, recipe: Path | None, why: str) -> str:
+def change_recipe(config_path: Path, view: str | None, recipe: Path | None, why: str) -> str:
     """Lets the running line take up a recipe, and waits until it has.
 
     Args:
         config_path: The configuration that the daemon runs with.
+        view: Which view, where the station has several.
         recipe: The recipe's folder; None for the one that was in use before.
         why: Reason, for the audit log.
 
@@ -50,22 +51,23 @@ def change_recipe(config_path: Path, recipe: Path | None, why: str) -> str:
         FatalError: The recipe was not taken up; the line goes on with the one that it had.
     """
     config = load_config(config_path)
+    line = config.line_of(view)
     folder = _folder(config, config_path)
     if recipe is None:
-        request = Request(action="rollback", why=why)
+        request = Request(action="rollback", view=view, why=why)
     else:
-        request = Request(action="activate", recipe=recipe.absolute(), why=why)
-    answer = _asked(folder, request)
+        request = Request(action="activate", view=view, recipe=recipe.absolute(), why=why)
+    answer = _line(_asked(folder, request), line.station)
     until = time.monotonic() + _CHANGE_S
     while not answer["changeover"].endswith(": done"):
         if ": failed" in answer["changeover"] or time.monotonic() > until:
             raise FatalError(f"the line goes on with the recipe that it had; {answer['changeover']}")
         time.sleep(0.2)
-        answer = _asked(folder, Request(action="status"))
+        answer = _line(_asked(folder, Request(action="status")), line.station)
     told = f"recipe {answer['recipe']} version {answer['recipe_version']} is in use: {answer['folder']}"
-    if config.recipe.is_symlink():
-        return f"{told}; so it is after a restart, since {config.recipe} names it now"
-    return f"{told}. After a restart it is {config.recipe} again: change recipe: in {config_path}, or make it a link"
+    if line.recipe.is_symlink():
+        return f"{told}; so it is after a restart, since {line.recipe} names it now"
+    return f"{told}. After a restart it is {line.recipe} again: change recipe: in {config_path}, or make it a link"
 
 
 def _folder(config: InspectorConfig, config_path: Path) -> Path:
@@ -82,6 +84,17 @@ def _asked(folder: Path, request: Request) -> dict[str, Any]:
     if not answer.pop("ok", False):
         raise FatalError(str(answer.get("error", "the daemon refused without a word")))
     return answer
+
+
+def _line(answer: dict[str, Any], station: str) -> dict[str, Any]:
+    """What a status says of one line."""
+    found: dict[str, Any] = next(line for line in answer.get("views", [answer]) if line["station"] == station)
+    return found
+
+
+def _lines(status: dict[str, Any]) -> str:
+    width = max(map(len, status))
+    return "\n".join(f"{name.replace('_', ' '):{width}}  {_shown(value)}" for name, value in status.items())
 
 
 def _shown(value: object) -> str:

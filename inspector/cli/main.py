@@ -6,11 +6,12 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
 import inspector
+from inspector.cli.demo.command import demo
 from inspector.config.load import load_config
 from inspector.domain.errors import FatalError
 
@@ -266,63 +267,7 @@ def collect(
     click.echo(collected.told(folder, count))
 
 
-@cli.command()
-@click.option("--data", type=click.Path(path_type=Path), help="MVTec AD category; default: the synthetic conveyor.")
-@click.option("--weights", default=None, help="bundled, imagenet or random:SEED.")
-@click.option("--weights-dir", type=click.Path(path_type=Path), help="Folder with ImageNet weight files.")
-@click.option("--source-network", default=None, help="Source backbone.")
-@click.option("--target-network", default=None, help="Target backbone.")
-@click.option("--parts", type=click.IntRange(min=1), default=None, help="Parts to inspect.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Triggers a second; default: on demand.")
-@click.option("--deadline-ms", type=click.FloatRange(min=0, min_open=True), default=2000.0, show_default=True)
-@click.option(
-    "--false-rejects",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Target false-reject rate; default: 0.02 on the synthetic conveyor, else that of calibrate train.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["float32", "bfloat16"]),
-    help="Arithmetic of the network; default: bfloat16 where the CPU has it.",
-)
-@click.option("--output", type=click.Path(path_type=Path), default=Path("demo-output"), show_default=True)
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures to this file.")
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of everything random.")
-def demo(
-    data: Path | None,
-    weights: str | None,
-    weights_dir: Path | None,
-    source_network: str | None,
-    target_network: str | None,
-    parts: int | None,
-    rate: float | None,
-    deadline_ms: float,
-    false_rejects: float | None,
-    precision: Literal["float32", "bfloat16"] | None,
-    output: Path,
-    json_path: Path | None,
-    seed: int,
-) -> None:
-    """Calibrate on good parts and run the whole daemon over test parts."""
-    from inspector.cli.demo import Demo, run_demo
-
-    run_demo(
-        Demo(
-            data=data,
-            weights=weights,
-            weights_dir=weights_dir,
-            source_network=source_network,
-            target_network=target_network,
-            parts=parts,
-            rate=rate,
-            deadline_ms=deadline_ms,
-            false_rejects=false_rejects,
-            precision=precision,
-            output=output,
-            json_path=json_path,
-            seed=seed,
-        )
-    )
+cli.add_command(demo)
 
 
 @cli.command()

@@ -109,8 +109,7 @@ def _describe(error: ValidationError, lines: dict[_Key, int], path: Path) -> lis
     out = []
     for item in error.errors():
         place = item["loc"]
-        # For a camera pydantic names the kind between the key and what is below it.
-        key = (place[0], *place[2:]) if len(place) > 1 and place[0] == "camera" and place[1] in _CAMERAS else place
+        key = _written(place)
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             message = "unknown key" + _suggestion(str(place[-1]), _names_at(InspectorConfig, place[:-1]))
@@ -124,6 +123,14 @@ def _describe(error: ValidationError, lines: dict[_Key, int], path: Path) -> lis
             key = _known(key, lines)  # without the members of unions that pydantic tried
         out.append(f"{path}:{lines[_known(key, lines)]}: {_dotted(key)}: {message}")
     return out
+
+
+def _written(place: _Key) -> _Key:
+    """A place as the file has it: for a camera pydantic names the kind between the key and what is below it."""
+    for at in range(1, len(place)):
+        if place[at - 1] == "camera" and place[at] in _CAMERAS:
+            return (*place[:at], *place[at + 1 :])
+    return place
 
 
 def _known(key: _Key, lines: dict[_Key, int]) -> _Key:
@@ -141,8 +148,10 @@ def _suggestion(name: str, known: Sequence[str]) -> str:
 def _names_at(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
     """Names of the fields that are known at a place of the configuration, given as pydantic gives it."""
     models: list[type[BaseModel]] = [model]
+    a_name = False  # the part is a name that the user has chosen
     for part in place:
-        if isinstance(part, int):
+        if isinstance(part, int) or a_name:
+            a_name = False
             continue
         if _CAMERAS.get(part) in models:
             models = [_CAMERAS[part]]
@@ -156,6 +165,7 @@ def _names_at(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
                 if isinstance(annotation, type) and issubclass(annotation, BaseModel):
                     found.append(annotation)
                 else:
+                    a_name = a_name or typing.get_origin(annotation) is dict
                     stack.extend(typing.get_args(annotation))
         models = found
     return [name for found_model in models for name in found_model.model_fields]
@@ -172,6 +182,8 @@ def _anchored(value: Any, base: Path) -> Any:
         if isinstance(value, VideoCamera) and "://" not in value.source:
             changes["source"] = str(base / value.source)
         return value.model_copy(update=changes)
+    if isinstance(value, dict):
+        return {key: _anchored(item, base) for key, item in value.items()}
     if isinstance(value, tuple):
         return tuple(_anchored(item, base) for item in value)
     if isinstance(value, Path):

@@ -240,3 +240,59 @@ def test_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "none.yaml", tmp_path):
         with pytest.raises(ConfigError, match="can't read the configuration"):
             load_config(path)
+
+
+VIEWS = """\
+views:
+  side:
+    recipe: recipes/side
+    camera:
+      kind: synthetic
+      rate: 20
+    delay_ms: 120
+"""
+
+
+def test_views_become_lines_of_their_own() -> None:
+    config = parse_config(BASE + VIEWS + "archive:\n  folder: kept\n", PATH)
+    lines = config.lines()
+    assert list(lines) == ["main", "side"]
+    assert [line.station for line in lines.values()] == ["press-4.main", "press-4.side"]
+    assert lines["side"].recipe == Path("/etc/line/recipes/side")
+    assert lines["side"].camera.kind == "synthetic"
+    assert [line.archive and line.archive.folder for line in lines.values()] == [
+        Path("/etc/line/kept/main"),
+        Path("/etc/line/kept/side"),
+    ]
+    assert all(not line.views for line in lines.values())
+    assert config.line_of("side") == lines["side"]
+
+
+def test_a_station_with_one_camera_is_its_own_line() -> None:
+    config = parse_config(BASE, PATH)
+    assert config.lines() == {"main": config}
+    assert config.line_of(None) is config
+
+
+@pytest.mark.parametrize("view", [None, "top"])
+def test_a_view_must_be_named_where_there_are_several(view: str | None) -> None:
+    with pytest.raises(ConfigError, match="--view: main, side"):
+        parse_config(BASE + VIEWS, PATH).line_of(view)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (VIEWS.replace("rate", "rte"), "11: views.side.camera.rte: unknown key; did you mean 'rate'?"),
+        (VIEWS.replace("delay_ms", "dely_ms"), "12: views.side.dely_ms: unknown key; did you mean 'delay_ms'?"),
+        (VIEWS.replace("synthetic", "sythetic"), "10: views.side.camera.kind: unknown kind; did you mean 'synthetic'?"),
+        (VIEWS.replace("side:", "a/b:"), "6: views: 'a/b' can't be the name of a view"),
+        (VIEWS.replace("side:", "main:"), "6: views: 'main' can't be the name of a view"),
+    ],
+)
+def test_mistakes_in_a_view_have_their_line(text: str, expected: str) -> None:
+    assert mistakes(BASE + text)[0].startswith(expected)
+
+
+def test_names_of_views_must_fit_behind_the_station() -> None:
+    assert "too long for a station with views" in mistakes(BASE.replace("press-4", "p" * 45) + VIEWS)[0]

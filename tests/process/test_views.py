@@ -1,0 +1,150 @@
+"""Several cameras look at the same parts: one verdict for each part, and what one view lacks is a reject."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+import urllib.request
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from .conftest import Daemon, StartDaemon, wait_for
+from .test_changeover import inspector
+
+pytestmark = pytest.mark.process
+
+
+class Rig:
+    """Two hot folders in the place of two cameras that one light barrier triggers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folders = {view: folder / view for view in ("main", "side")}
+        self._next = 0
+        self._picture = folder / "part.png"
+        for path in self.folders.values():
+            path.mkdir(parents=True)
+        cv2.imwrite(str(self._picture), np.full((64, 64), 128, np.uint8))  # passes
+
+    def cameras(self) -> dict[str, dict[str, Any]]:
+        return {
+            view: {"kind": "folder", "path": str(path), "watch": True, "complete_after_s": 0.1}
+            for view, path in self.folders.items()
+        }
+
+    def pass_by(self, *views: str) -> None:
+        """A part that these cameras see."""
+        for view in views:
+            shutil.copy(self._picture, self.folders[view] / f"{self._next:03d}.png")
+        self._next += 1
+        time.sleep(0.5)
+
+
+def start_station(start: StartDaemon, rig: Rig, recipe: Path, tmp_path: Path, **sections: Any) -> Daemon:
+    cameras = rig.cameras()
+    daemon = start(
+        camera=cameras["main"],
+        views={"side": {"recipe": str(recipe), "camera": cameras["side"]}},
+        line={"deadline_ms": 3000, "together_ms": 200},
+        audit_log=str(tmp_path / "audit.jsonl"),
+        **sections,
+    )
+    wait_for(lambda: daemon.errors().count("ready: station") == 2 or daemon.process.poll() is not None, "both views")
+    assert daemon.process.poll() is None, daemon.errors()
+    return daemon
+
+
+def check(daemon: Daemon) -> Counter[str]:
+    """One record for each part, sums exact, views as they decide; the causes."""
+    records, sums = daemon.records(), daemon.sums()
+    assert [record["part"] for record in sorted(records, key=lambda record: record["part"])] == list(
+        range(1, sums["triggered"] + 1)
+    )
+    decisions = Counter(record["decision"] for record in records)
+    assert [decisions[name] for name in ("pass", "fail", "not_inspected")] == [
+        sums[name] for name in ("pass", "fail", "not_inspected")
+    ]
+    for record in records:
+        views = [view and view["decision"] for view in record["views"].values()]
+        assert (record["decision"] == "pass") == (views == ["pass", "pass"])
+        assert (record["decision"] == "fail") == ("fail" in views)
+        assert all(view is None or view["station"] == f"station.{name}" for name, view in record["views"].items())
+    return Counter(record["cause"] for record in records)
+
+
+def test_a_part_is_judged_from_all_sides_and_a_missing_view_shifts_nothing(
+    start: StartDaemon, random_recipe: Path, tmp_path: Path
+) -> None:
+    rig = Rig(tmp_path / "rig")
+    daemon = start_station(start, rig, random_recipe, tmp_path)
+    both, alone = ("main", "side"), ("main",)
+    for views in (both, both, alone, both, ("side",), both):
+        rig.pass_by(*views)
+    daemon.wait_for_verdicts(6)
+    status = json.loads(inspector(daemon, "status", "--json").stdout)
+    port = next(word for word in daemon.errors().split() if word.endswith("/metrics"))
+    with urllib.request.urlopen(port, timeout=10) as answer:
+        text = answer.read().decode()
+    assert daemon.stop() == 0, daemon.errors()
+    causes = check(daemon)
+    assert causes["view_missing"] == 2
+    by_part = sorted(daemon.records(), key=lambda record: record["part"])
+    seen = [[view for view, record in part["views"].items() if record is not None] for part in by_part]
+    assert seen == [["main", "side"], ["main", "side"], ["main"], ["main", "side"], ["side"], ["main", "side"]]
+    names = [{record["source"] for record in part["views"].values() if record is not None} for part in by_part]
+    assert all(len(sources) == 1 for sources in names), "views of one part, and of no other"
+    assert [view["station"] for view in status["views"]] == ["station.main", "station.side"]
+    assert status["triggered"] == 6
+    assert 'inspector_triggers_total{station="station"} 6.0' in text
+    assert 'inspector_triggers_total{station="station.side"} 5.0' in text
+    assert 'cause="view_missing",decision="not_inspected",station="station"} 2.0' in text
+    assert 'inspector_ledger_imbalance_parts{station="station"} 0.0' in text
+
+
+def test_a_killed_worker_of_one_view_makes_rejects_and_comes_back(
+    start: StartDaemon, random_recipe: Path, tmp_path: Path
+) -> None:
+    rig = Rig(tmp_path / "rig")
+    daemon = start_station(start, rig, random_recipe, tmp_path)
+    rig.pass_by("main", "side")
+    daemon.wait_for_verdicts(1)
+    os.kill(daemon.wait_for_child("worker"), signal.SIGKILL)
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        rig.pass_by("main", "side")
+        last = daemon.records()[-1]
+        if len(daemon.records()) > 2 and last["decision"] != "not_inspected":
+            break
+    assert daemon.stop() == 0, daemon.errors()
+    causes = check(daemon)
+    # A hot folder keeps its files for the new worker: by then their parts have been settled without this view.
+    assert set(causes) <= {"score_within_threshold", "worker_lost", "worker_not_ready", "view_missing", "shutdown"}
+    assert set(causes) & {"worker_lost", "worker_not_ready", "view_missing"}
+    assert daemon.records()[0]["decision"] == "pass"
+    assert "pass" in {record["decision"] for record in daemon.records()[-3:]}
+
+
+def test_each_view_has_a_recipe_of_its_own(start: StartDaemon, random_recipe: Path, tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "rig")
+    daemon = start_station(start, rig, random_recipe, tmp_path)
+    other = tmp_path / "other"
+    shutil.copytree(random_recipe, other)
+    undecided = inspector(daemon, "recipe", "rollback", "--why", "test")
+    assert undecided.returncode != 0
+    assert "--view: main, side" in undecided.stderr
+    assert "no view 'top'" in inspector(daemon, "recipe", "rollback", "--view", "top", "--why", "test").stderr
+    changed = inspector(daemon, "recipe", "activate", str(other), "--view", "side", "--why", "new lens")
+    assert changed.returncode == 0, changed.stderr
+    views = json.loads(inspector(daemon, "status", "--json").stdout)["views"]
+    assert [Path(view["folder"]) for view in views] == [random_recipe.resolve(), other]
+    rig.pass_by("main", "side")
+    daemon.wait_for_verdicts(1)
+    assert daemon.stop() == 0, daemon.errors()
+    check(daemon)
