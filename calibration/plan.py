@@ -14,7 +14,7 @@ from calibration.detectors.registry import method_named
 from calibration.schedule import Schedule
 from calibration.split import Split
 from inspector.domain.errors import DataError
-from inspector.engines.openvino_cpu import Precision
+from inspector.domain.precision import Precision
 from inspector.models.backbones import backbone_names
 from inspector.models.feature_mapping import MappedForm, PositionEncoding
 from inspector.recipe.manifest import NAME_PATTERN
@@ -161,6 +161,11 @@ class Plan:
             )
         if not 0 < self.target_rate < 1 or not 0 < self.confidence < 1:
             raise DataError("a false-reject rate and a confidence lie between 0 and 1, such as 0.005 and 0.95")
+        if self.precision == "float16" and self.device != "cuda":
+            raise DataError(
+                "scores in float16 are computed on a GPU, and this calibration runs on the CPU; take --device cuda "
+                "where there is one, else --precision bfloat16 or float32"
+            )
         if not self.residual_limit > 0:
             raise DataError(f"the residual limit must be positive, not {self.residual_limit:g}")
         settled = method.settle(replace(self, levels=levels))

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from inspector.domain.frame import Pixels
-from inspector.engines.openvino_cpu import OpenVinoEngine, Precision
+from inspector.domain.precision import Precision
+from inspector.engines.base import Engine
+from inspector.engines.openvino_cpu import OpenVinoEngine
 from inspector.models.detector import Detector, Inference
 from inspector.models.folding import fold_batch_norms
 from inspector.models.partition import partition
 from inspector.models.preprocess import Preprocess
+from inspector.roles.cuda_engine import build_cuda_engine
 
 #: Scores, float64 (n,), of n frames.
 Scorer = Callable[[Sequence[Pixels]], Tensor]
@@ -27,15 +30,20 @@ def make_scorer(
     Args:
         network: On `device`, fitted.
         preprocess: On `device`.
-        precision: In bfloat16 the network runs on the CPU, compiled as the line runs it.
-        device: Where float32 is computed.
+        precision: In float32 the network runs as it is; else on the engine that the line runs it on.
+        device: Where it is computed. float16 needs a GPU.
         batch: Most frames that it will be given at once.
 
     Raises:
-        EngineError: This CPU has no bfloat16.
+        EngineError: This CPU has no bfloat16, or the GPU can't run the network.
     """
     if precision == "float32":
         return lambda frames: _score(network, preprocess, device, frames)
+    engine: Engine
+    if device.type == "cuda":
+        engine = build_cuda_engine(preprocess, network, precision, max_batch=batch)
+        return lambda frames: _scores_of(engine, frames)
+    assert precision == "bfloat16"  # the plan's own rule
     body, head = partition(fold_batch_norms(network).to("cpu"))
     engine = OpenVinoEngine(
         copy.deepcopy(preprocess).to("cpu"),
@@ -47,11 +55,16 @@ def make_scorer(
         threads=torch.get_num_threads(),
         max_batch=batch,
     )
-    return lambda frames: torch.tensor([scored.score for scored in engine.infer(frames)], dtype=torch.float64)
+    return lambda frames: _scores_of(engine, frames)
+
+
+def _scores_of(engine: Engine, frames: Sequence[Pixels]) -> Tensor:
+    return torch.tensor([scored.score for scored in engine.infer(frames)], dtype=torch.float64)
 
 
 def _score(network: Detector, preprocess: Preprocess, device: torch.device, frames: Sequence[Pixels]) -> Tensor:
-    with torch.inference_mode():
+    # TensorFloat-32 has ten bits: not what the line's CUDA engine means by float32.
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         images = torch.cat([preprocess(torch.from_numpy(frame).to(device)) for frame in frames])
         found: Inference = network(images)
         return found.scores.double().cpu()

@@ -280,8 +280,9 @@ class _Run:
         middle = self.split.validation[int(validation.argsort()[len(validation) // 2])]
         golden = read_image(self.paths[middle])
         prior = self._prior(network)
-        network, preprocess = network.to("cpu"), self.preprocess.to("cpu")
-        score = make_scorer(network, preprocess, self.plan.precision, device=torch.device("cpu"), batch=1)
+        where = torch.device("cpu") if self.plan.precision == "float32" else self.device
+        network, preprocess = network.to(where), self.preprocess.to(where)
+        score = make_scorer(network, preprocess, self.plan.precision, device=where, batch=1)
         golden_score = float(score([golden])[0])
         self.reporter.say(threshold.describe())
         manifest = RecipeManifest(

@@ -127,10 +127,11 @@ def cli() -> None:
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Default: cuda if there is one, else cpu.")
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "bfloat16"]),
+    type=click.Choice(["float32", "bfloat16", "float16"]),
     default="float32",
     show_default=True,
-    help="Arithmetic of the line that the threshold is set for; bfloat16 for CPUs that have it.",
+    help="Arithmetic of the line that the threshold is set for: bfloat16 for CPUs that have it and GPUs, float16 for "
+    "GPUs; the scores are computed on --device.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Threads on the CPU.")
 @click.option(

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from inspector.config.cameras import CameraConfig, Strict
+from inspector.domain.precision import Precision
 
 
 def _loopback_or_raise(host: str) -> str:
@@ -52,11 +53,11 @@ class Worker(Strict):
 
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the network runs; never chosen silently."""
-    engine: Literal["openvino", "pytorch"] | None = None
-    """What runs the network; null takes openvino on the CPU and pytorch on a GPU."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the network: that which the recipe was calibrated with. bfloat16 needs openvino and a CPU that
-    has it."""
+    engine: Literal["cuda", "openvino", "pytorch"] | None = None
+    """What runs the network; null takes openvino on the CPU and cuda on a GPU."""
+    precision: Precision = "float32"
+    """Arithmetic of the network: that which the recipe was calibrated with. bfloat16 needs engine cuda, or openvino
+    and a CPU that has it; float16 needs engine cuda."""
     threads: int = Field(default=2, ge=1, le=256)
     """Threads of the network on the CPU."""
     max_batch: int = Field(default=4, ge=1, le=64)
@@ -68,15 +69,19 @@ class Worker(Strict):
     @model_validator(mode="after")
     def _engine_fits(self) -> Worker:
         if self.device == "cuda" and self.engine == "openvino":
-            raise ValueError("engine openvino runs on the CPU: take device cpu, or engine pytorch")
-        if self.precision == "bfloat16" and self.chosen_engine != "openvino":
-            raise ValueError("precision bfloat16 needs engine openvino on device cpu")
+            raise ValueError("engine openvino runs on the CPU: take device cpu, or engine cuda")
+        if self.device == "cpu" and self.engine == "cuda":
+            raise ValueError("engine cuda runs on a GPU: take device cuda, or engine openvino")
+        if self.precision == "bfloat16" and self.chosen_engine == "pytorch":
+            raise ValueError("precision bfloat16 needs engine openvino on device cpu, or engine cuda on device cuda")
+        if self.precision == "float16" and self.chosen_engine != "cuda":
+            raise ValueError("precision float16 needs engine cuda on device cuda")
         return self
 
     @property
-    def chosen_engine(self) -> Literal["openvino", "pytorch"]:
+    def chosen_engine(self) -> Literal["cuda", "openvino", "pytorch"]:
         """The engine, with the default filled in."""
-        return self.engine or ("openvino" if self.device == "cpu" else "pytorch")
+        return self.engine or ("openvino" if self.device == "cpu" else "cuda")
 
 
 class Verdicts(Strict):

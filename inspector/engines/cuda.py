@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,12 +15,11 @@ from torch import Tensor, nn
 
 from inspector.domain.errors import EngineError
 from inspector.domain.frame import Pixels
+from inspector.domain.precision import Precision
 from inspector.engines.base import Scored
 from inspector.engines.batching import batch_sizes, padded
 from inspector.engines.cuda_device import Device, Mark
 from inspector.engines.in_flight import Flights
-
-Precision = Literal["float32", "bfloat16", "float16"]
 
 DTYPES: dict[Precision, torch.dtype] = {
     "float32": torch.float32,

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from inspector.domain.precision import Precision
 from inspector.domain.threshold import Threshold
 
 #: Version of the recipe format that this code reads and writes.
@@ -259,7 +260,8 @@ class Golden(Part):
     """A frame with a known score, computed again before the worker says that it is ready."""
 
     score: float
-    """Score of the tensor golden.frame, computed on the CPU with the recipe's precision."""
+    """Score of the tensor golden.frame, computed with the recipe's precision: on the CPU in float32, else where the
+    threshold's scores were computed."""
     tolerance: float = Field(gt=0)
     """Largest accepted relative difference."""
 
@@ -290,7 +292,7 @@ class RecipeManifest(Part):
     """Pixel normalisation."""
     network: NetworkRecord
     """Backbones and mapping."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     """Arithmetic that gave the scores behind the threshold; the line must use the same."""
     threshold: ThresholdRecord
     """Threshold and promise."""

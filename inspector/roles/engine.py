@@ -42,11 +42,16 @@ def create_engine(settings: Worker, recipe: Recipe) -> Engine:
 def _build(settings: Worker, recipe: Recipe) -> Engine:
     manifest = recipe.manifest
     preprocess = Preprocess(manifest.geometry, manifest.normalisation)
+    if settings.chosen_engine == "cuda":
+        from inspector.roles.cuda_engine import build_cuda_engine
+
+        return build_cuda_engine(preprocess, load_network(recipe), settings.precision, max_batch=settings.max_batch)
     network = fold_batch_norms(load_network(recipe))
     if settings.chosen_engine == "pytorch":
         return EagerEngine(preprocess, network, device=settings.device, max_batch=settings.max_batch)
     from inspector.engines.openvino_cpu import OpenVinoEngine  # a second to load, which others need not wait for
 
+    assert settings.precision != "float16"  # the configuration's own rule
     body, head = partition(network)
     return OpenVinoEngine(
         preprocess,

@@ -34,6 +34,7 @@ SPLIT = split_parts(20, folds=2, calibration_share=0.4, needed=598, seed=1)
         ({"target_rate": 0.0}, r"lie between 0 and 1"),
         ({"confidence": float("nan")}, r"lie between 0 and 1"),
         ({"residual_limit": 0.0}, r"residual limit must be positive"),
+        ({"precision": "float16"}, r"float16 are computed on a GPU, .* --device cuda .* --precision bfloat16"),
     ],
 )
 def test_impossible_plans_are_refused(quick_plan: QuickPlan, changes: dict[str, object], message: str) -> None:

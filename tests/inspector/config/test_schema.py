@@ -101,7 +101,7 @@ def test_configuration_survives_the_way_to_the_children() -> None:
     assert InspectorConfig.model_validate_json(config.model_dump_json()) == config
 
 
-@pytest.mark.parametrize(("device", "engine"), [("cpu", "openvino"), ("cuda", "pytorch")])
+@pytest.mark.parametrize(("device", "engine"), [("cpu", "openvino"), ("cuda", "cuda")])
 def test_the_engine_follows_the_device_unless_it_is_named(device: Any, engine: str) -> None:
     assert Worker(device=device).chosen_engine == engine
     assert Worker(device=device, engine="pytorch").chosen_engine == "pytorch"
@@ -110,11 +110,19 @@ def test_the_engine_follows_the_device_unless_it_is_named(device: Any, engine: s
 @pytest.mark.parametrize(
     ("settings", "remedy"),
     [
-        ({"device": "cuda", "engine": "openvino"}, "take device cpu, or engine pytorch"),
-        ({"device": "cuda", "precision": "bfloat16"}, "bfloat16 needs engine openvino"),
+        ({"device": "cuda", "engine": "openvino"}, "take device cpu, or engine cuda"),
+        ({"device": "cpu", "engine": "cuda"}, "take device cuda, or engine openvino"),
+        ({"device": "cuda", "engine": "pytorch", "precision": "bfloat16"}, "bfloat16 needs engine openvino"),
         ({"engine": "pytorch", "precision": "bfloat16"}, "bfloat16 needs engine openvino"),
+        ({"precision": "float16"}, "float16 needs engine cuda on device cuda"),
+        ({"device": "cuda", "engine": "pytorch", "precision": "float16"}, "float16 needs engine cuda"),
     ],
 )
 def test_an_engine_that_can_not_do_it_is_refused(settings: dict[str, Any], remedy: str) -> None:
     with pytest.raises(ValidationError, match=remedy):
         Worker(**settings)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_gpu_computes_in_every_precision(precision: Any) -> None:
+    assert Worker(device="cuda", precision=precision).precision == precision

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from inspector.domain.errors import EngineError
+from inspector.domain.precision import Precision
 from inspector.engines.base import PipelinedEngine
-from inspector.engines.cuda import DTYPES, CudaEngine, Precision
+from inspector.engines.cuda import DTYPES, CudaEngine
 from inspector.engines.cuda_device import CudaDevice
 from inspector.engines.eager import EagerEngine
 from inspector.models.branches import set_branches
