@@ -62,6 +62,9 @@ class Worker(Strict):
     """Threads of the network on the CPU."""
     max_batch: int = Field(default=4, ge=1, le=64)
     """Frames computed together at most; only frames that already wait are taken."""
+    golden_check_s: float = Field(default=3600.0, gt=0)
+    """The worker computes the recipe's golden frame again so often, when no frame waits; one whose score is another
+    is replaced."""
     allow_random_weights: bool = False
     """Accept a recipe whose backbones have random weights. Such a recipe can't inspect: for trials of the
     chain only."""

@@ -208,6 +208,9 @@ class LineMetrics(PartMetrics):
         self.archive_oldest = gauge("inspector_archive_oldest_age_seconds", "Age of the archive's oldest entry.")
         self.archive_queue = gauge("inspector_archive_queue_entries", "Entries that wait for the disk.")
         self.up = gauge("inspector_process_up", "1 while the process runs and is ready.", "process")
+        self.golden_age = gauge(
+            "inspector_golden_check_age_seconds", "Time since the worker last gave the golden frame the recipe's score."
+        )
         self.threshold = gauge("inspector_threshold", "Threshold of the score.")
         self.target = gauge("inspector_recipe_target_ratio", "False-reject rate that was asked for.")
         self.promise = gauge("inspector_recipe_promise_ratio", "False-reject rate that the calibration supports.")

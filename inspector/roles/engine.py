@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from inspector.config.schema import Worker
-from inspector.domain.errors import EngineError
 from inspector.engines.base import Engine
 from inspector.engines.eager import EagerEngine
 from inspector.models.folding import fold_batch_norms
@@ -14,6 +13,7 @@ from inspector.models.preprocess import Preprocess
 from inspector.models.recipe_network import load_network
 from inspector.recipe.geometry import tiles
 from inspector.recipe.store import Recipe
+from inspector.roles.golden_check import prove
 
 
 def create_engine(settings: Worker, recipe: Recipe) -> Engine:
@@ -28,14 +28,7 @@ def create_engine(settings: Worker, recipe: Recipe) -> Engine:
     """
     torch.set_num_threads(settings.threads)
     engine = _build(settings, recipe)
-    golden = recipe.manifest.golden
-    score = engine.warm_up(recipe.golden_frame())
-    if not abs(score - golden.score) <= golden.tolerance * max(abs(golden.score), 1e-9):
-        raise EngineError(
-            f"golden frame: this engine's score is {score:.6g}, the recipe's {golden.score:.6g} "
-            f"(tolerance {golden.tolerance:.1%}); the engine does not compute the recipe's network; take another "
-            "worker.engine"
-        )
+    prove(engine.warm_up(recipe.golden_frame()), recipe.manifest.golden)
     return engine
 
 

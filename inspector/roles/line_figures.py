@@ -15,6 +15,8 @@ def show_state(metrics: LineMetrics, message: State) -> None:
     """Takes up the figures of a live camera process or worker."""
     station, details = metrics.station, message.details
     metrics.total(metrics.malformed, details.get("malformed", 0), message.role)
+    if message.role == "worker" and "golden_age_s" in details:
+        metrics.golden_age.labels(station).set(details["golden_age_s"])
     if message.role != "camera":
         return
     metrics.queue.labels(station).set(message.queue_frames)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import zmq
 
-from inspector.domain.errors import FatalError, PartError, RecipeError
+from inspector.domain.errors import EngineError, FatalError, PartError, RecipeError
 from inspector.domain.frame import Pixels
 from inspector.domain.verdict import Cause
 from inspector.engines.base import Engine, Scored
@@ -19,6 +19,7 @@ from inspector.recipe.geometry import check_frame
 from inspector.recipe.manifest import Geometry
 from inspector.recipe.store import load_recipe
 from inspector.roles.archive_tap import ArchiveTap, open_tap
+from inspector.roles.golden_check import GoldenCheck
 from inspector.roles.job import Job, run_child
 from inspector.roles.lifeline import Lifeline
 from inspector.wire.frames import ReceivedFrame
@@ -44,6 +45,7 @@ class WorkerRole:
         lifeline: The gate's commands.
         clock_ns: Monotonic clock.
         archive: Takes frames that are worth keeping; None keeps none.
+        golden: Proves the engine again while no frame waits; None never does.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class WorkerRole:
         lifeline: Lifeline,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         archive: ArchiveTap | None = None,
+        golden: GoldenCheck | None = None,
     ) -> None:
         self._incarnation = job.incarnation
         self._recipe = bytes.fromhex(job.recipe_hash)
@@ -68,6 +71,7 @@ class WorkerRole:
         self._gate = gate
         self._lifeline = lifeline
         self._archive = archive
+        self._golden = golden
         self._clock_ns = clock_ns
         self._progress = 0
         self._reported_ns = 0
@@ -89,6 +93,8 @@ class WorkerRole:
             waiting = self._take()
             if waiting:
                 self._judge(waiting)
+            if self._golden is not None and self._golden.due and not poller.poll(0):
+                self._golden.repeat(self._engine)
             self._progress += 1
             if self._clock_ns() - self._reported_ns >= _HEARTBEAT_NS:
                 self._report("running")
@@ -161,7 +167,9 @@ class WorkerRole:
             return list(self._engine.infer([pixels for _, pixels, _ in frames]))
         except FatalError:
             raise
-        except Exception as error:  # noqa: BLE001  the one catch around a part
+        except Exception as error:  # the one catch around a part
+            if _out_of_memory(error):  # the next frame would find none either; a new process begins with little
+                raise EngineError(f"out of memory: {error}") from error
             log.warning("not inspected: %s: %s", type(error).__name__, error)
             if len(frames) == 1:
                 return [None]
@@ -194,10 +202,16 @@ class WorkerRole:
                 details={
                     "computed": self._computed,
                     "malformed": self._receiver.malformed,
+                    **({"golden_age_s": self._golden.age_s} if self._golden is not None else {}),
                     **(self._archive.counts() if self._archive is not None else {}),
                 },
             )
         )
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """The frameworks have no type of their own for the host's memory."""
+    return isinstance(error, MemoryError) or any(text in str(error) for text in ("allocate memory", "bad_alloc"))
 
 
 def work(job: Job) -> None:
@@ -214,8 +228,10 @@ def work(job: Job) -> None:
     gate = GateOutbox(context, job.gate_endpoint)
     receiver = open_receiver(context, job.frames_endpoint, job.incarnation, job.ring)
     archive = open_tap(context, job, recipe)
+    golden = GoldenCheck(recipe.golden_frame(), recipe.manifest.golden, job.config.worker.golden_check_s)
     try:
-        WorkerRole(job, recipe.manifest.geometry, engine, receiver, gate, Lifeline(), archive=archive).run()
+        geometry = recipe.manifest.geometry
+        WorkerRole(job, geometry, engine, receiver, gate, Lifeline(), archive=archive, golden=golden).run()
     finally:
         if archive is not None:
             archive.close()

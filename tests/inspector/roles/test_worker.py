@@ -19,7 +19,8 @@ from inspector.domain.errors import EngineError, RecipeError
 from inspector.domain.frame import PixelFormat, Pixels
 from inspector.domain.verdict import Cause
 from inspector.engines.base import Scored
-from inspector.recipe.manifest import Geometry
+from inspector.recipe.manifest import Geometry, Golden
+from inspector.roles.golden_check import GoldenCheck
 from inspector.roles.job import Job
 from inspector.roles.lifeline import Lifeline
 from inspector.roles.worker import WorkerRole, work
@@ -177,6 +178,68 @@ def test_a_broken_device_is_no_matter_of_one_part(bench: Bench, monkeypatch: pyt
     monkeypatch.setattr(bench.engine, "infer", lost)
     with pytest.raises(EngineError):
         bench.turn(frame(0))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"),
+        RuntimeError("Exception from src/inference: std::bad_alloc"),
+    ],
+)
+def test_a_worker_without_memory_leaves(bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """It once answered engine_error for every part from then on, for ever."""
+
+    def starved(frames: Sequence[Pixels]) -> list[Scored]:
+        raise error
+
+    monkeypatch.setattr(bench.engine, "infer", starved)
+    with pytest.raises(EngineError, match="out of memory"):
+        bench.turn(frame(0))
+
+
+def golden_check(bench: Bench, score: float, age_ns: int) -> GoldenCheck:
+    """A golden frame of value 5, last proven so long before `NOW_NS`."""
+    clock_ns = iter([NOW_NS - age_ns])
+    golden = Golden(score=score, tolerance=0.01)
+    return GoldenCheck(np.full((8, 8), 5, np.uint8), golden, 1e-6, lambda: next(clock_ns, NOW_NS))
+
+
+def run_to_its_end(bench: Bench) -> None:
+    os.write(bench.gate_end, b"stop\n")
+    bench.role.run()
+
+
+def test_the_golden_frame_is_computed_again_when_it_is_due_and_no_frame_waits(bench: Bench) -> None:
+    bench.role._golden = golden_check(bench, 5.0, age_ns=2000)
+    bench.role._report("running")
+    assert bench.gate.said[-1].details["golden_age_s"] == pytest.approx(2e-6)
+    run_to_its_end(bench)
+    assert bench.engine.batches == [1]
+    assert bench.gate.said[-1].details["golden_age_s"] == 0.0
+    assert bench.gate.results == []
+
+
+def test_the_golden_frame_lets_parts_go_first(bench: Bench) -> None:
+    bench.role._golden = golden_check(bench, 5.0, age_ns=2000)
+    os.write(bench.receiver._end, b"x")  # a further frame waits, and goes on waiting
+    bench.receiver.frames += [frame(0)]
+    run_to_its_end(bench)
+    assert bench.engine.batches == [1]
+    assert [result.trigger for result in bench.gate.results] == [0]
+
+
+def test_a_golden_frame_that_was_proven_lately_is_left_alone(bench: Bench) -> None:
+    bench.role._golden = golden_check(bench, 5.0, age_ns=500)
+    run_to_its_end(bench)
+    assert bench.engine.batches == []
+
+
+def test_a_worker_that_no_longer_computes_the_golden_score_leaves(bench: Bench) -> None:
+    bench.role._golden = golden_check(bench, 5.2, age_ns=2000)
+    with pytest.raises(EngineError, match=r"this engine's score is 5, the recipe's 5\.2"):
+        run_to_its_end(bench)
 
 
 def test_the_loop_reports_grants_and_leaves_when_told(bench: Bench) -> None:
