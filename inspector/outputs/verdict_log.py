@@ -32,11 +32,12 @@ class VerdictLog:
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(capacity)
         self._thread: threading.Thread | None = None
         self._file: FileIO | None = None
+        self._path = path
+        self._reopen = False
         if path is None:
             return
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab", buffering=0)  # a buffer would keep what a full disk refused
+            self._file = _opened(path)
         except OSError as error:
             raise ConfigError(f"verdicts.log: {path} can't be written: {error.strerror}") from error
         self._thread = threading.Thread(target=self._write, name="verdict-log", daemon=True)
@@ -61,6 +62,10 @@ class VerdictLog:
         except queue.Full:
             self._refused += 1
 
+    def reopen(self) -> None:
+        """Goes on in a file of the same name: the one so far was renamed, by logrotate for example. Never waits."""
+        self._reopen = True
+
     def close(self, timeout_s: float = 2.0) -> None:
         """Writes what is left, for at most `timeout_s` seconds. Idempotent."""
         if self._thread is None or self._file is None:
@@ -78,6 +83,9 @@ class VerdictLog:
         assert self._file is not None
         failing = torn = False
         while (record := self._queue.get()) is not None:
+            if self._reopen:
+                self._reopen = False
+                torn = self._follow() and torn
             line = rest = json.dumps(record, allow_nan=False).encode() + b"\n"
             try:
                 if torn:
@@ -92,3 +100,21 @@ class VerdictLog:
                 if not failing:
                     log.error("verdict log: %s; records are dropped until it works again", error.strerror)
                 failing = True
+
+    def _follow(self) -> bool:
+        """Opens the file anew; False if it could, True if the records go on to the one so far."""
+        assert self._file is not None
+        assert self._path is not None
+        try:
+            new = _opened(self._path)
+        except OSError as error:
+            log.error("verdict log: %s can't be opened anew: %s", self._path, error.strerror)
+            return True
+        self._file.close()
+        self._file = new
+        return False
+
+
+def _opened(path: Path) -> FileIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("ab", buffering=0)  # a buffer would keep what a full disk refused

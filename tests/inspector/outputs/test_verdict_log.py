@@ -213,3 +213,35 @@ def test_place_that_cannot_be_written_is_a_mistake_in_the_configuration(tmp_path
     for path in (tmp_path, tmp_path / "file" / "verdicts.jsonl"):
         with pytest.raises(ConfigError, match=r"verdicts\.log: .* can't be written"):
             VerdictLog(path, 10)
+
+
+def test_a_renamed_file_is_left_and_no_record_is_lost_between(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.jsonl"
+    log = VerdictLog(path, 100)
+    log.append({"part": 1})
+    until(lambda: path.stat().st_size > 0)
+    path.rename(tmp_path / "verdicts.jsonl.1")
+    log.append({"part": 2})
+    until(lambda: len(lines(tmp_path / "verdicts.jsonl.1")) == 2)
+    log.reopen()
+    log.append({"part": 3})
+    log.close()
+    assert lines(tmp_path / "verdicts.jsonl.1") == [{"part": 1}, {"part": 2}]
+    assert lines(path) == [{"part": 3}]
+    assert log.dropped == 0
+
+
+def test_where_no_new_file_can_be_made_the_records_go_on_into_the_one_so_far(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "logs"
+    path = folder / "verdicts.jsonl"
+    log = VerdictLog(path, 100)
+    moved = tmp_path / "moved"
+    folder.rename(moved)
+    folder.write_text("in the way")
+    log.reopen()
+    log.append({"part": 1})
+    log.close()
+    assert lines(moved / "verdicts.jsonl") == [{"part": 1}]
+    assert "can't be opened anew" in caplog.text
