@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import pytest
 
 from .gentl_simulator.plant import CompilerMissing, Plant, build_producer
+from .striped_parts import SIDE_PX, striped_part
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -109,3 +110,34 @@ def random_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scores = torch.tensor([0.9 * score, score, 1.1 * score], dtype=torch.float64)
     folder = tmp_path_factory.mktemp("recipes") / "random"
     return write_recipe(folder, manifest, pack_weights(network, scores, torch.from_numpy(golden))).folder
+
+
+@pytest.fixture(scope="session")
+def refinable_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A calibration on striped parts with a small random backbone, which tells parts with a patch from them."""
+    import cv2
+
+    from calibration.plan import Plan
+    from calibration.train import calibrate
+
+    class Silence:
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            return lambda *_: None
+
+    folder = tmp_path_factory.mktemp("refinable")
+    (folder / "good").mkdir()
+    for seed in range(24):
+        cv2.imwrite(str(folder / "good" / f"{seed:02d}.png"), striped_part(seed))
+    plan = Plan(
+        data=folder / "good",
+        recipe=folder / "recipe",
+        name="stripes",
+        source="squeezenet1_1",
+        weights="random:1",
+        detector="padim",
+        size_px=(SIDE_PX, SIDE_PX),
+        channels=16,
+        levels=(1,),
+        folds=0,
+    )
+    return calibrate(plan, Silence()).folder

@@ -49,12 +49,22 @@ def archive_table(
         return json.dumps([asdict(entry) for entry in found], indent=2)
     if not found:
         return f"{folder}: no such entries"
-    lines = [f"{'judged':19}  {'part':>8}  {'decision':13}  {'score':>10}  {'cause':24}  entry"]
+    lines = [f"{'judged':19}  {'part':>8}  {'decision':13}  {'score':>10}  {'cause':24}  {'defects':16}  entry"]
     for entry in found:
         judged = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.time_s))
         score = "" if entry.score is None else f"{entry.score:.6g}"
-        lines.append(f"{judged:19}  {entry.part:>8}  {entry.decision:13}  {score:>10}  {entry.cause:24}  {entry.name}")
+        lines.append(
+            f"{judged:19}  {entry.part:>8}  {entry.decision:13}  {score:>10}  {entry.cause:24}  {_defects(entry):16}  "
+            f"{entry.name}"
+        )
     return "\n".join(lines)
+
+
+def _defects(entry: Entry) -> str:
+    """What a refinement found."""
+    if entry.problem is not None:
+        return "not refined"
+    return "" if entry.defects is None else f"{entry.defects}, {entry.defects_px} px"
 
 
 def export_entries(folder: Path, target: Path, *, decision: str | None, since: datetime | None, limit: int) -> str:

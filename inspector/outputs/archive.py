@@ -4,6 +4,9 @@ An entry is ``YYYY-MM-DD/HHMMSS-STATION-RUN-PART-DECISION`` with the suffixes .p
 anomaly map over it, where there is one) and .json (the verdict). Files are written under another name, flushed to the
 disk (fsync) and renamed, the verdict last: an entry exists once its .json does. The folder itself is not flushed, so a
 power cut may cost the last entries and never leaves half of one.
+
+Later a refinement may add .outlines.png (the frame with the outlines of its defects) and .outlines.json (the outlines,
+or why there are none), in the same way, the picture first.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,9 +35,12 @@ log = logging.getLogger("inspector")
 INDEX = "index.sqlite"
 _VERDICT = ".json"
 _MAP = ".map.jpg"
+_OUTLINES = ".outlines.json"
+_OUTLINED = ".outlines.png"
 _PARTIAL = ".partial"
-#: Of an entry's files; the verdict is the first to go, and .map.jpg is told from .jpg.
-_SUFFIXES = (_VERDICT, _MAP, ".png", ".jpg")
+_FRAMES = (".png", ".jpg")
+#: Of an entry's files; the verdict is the first to go.
+_SUFFIXES = (_VERDICT, _OUTLINES, _OUTLINED, _MAP, *_FRAMES)
 _DAYS = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 
 
@@ -142,11 +149,54 @@ class ArchiveFolder:
             self._index.add(entry)
         except (OSError, sqlite3.Error):
             with contextlib.suppress(OSError):
-                self._unlink(name)
+                _unlink(stem)
             raise
         self.entries += 1
         self.bytes += entry.bytes
         return entry
+
+    def outline(self, name: str, record: dict[str, Any], picture: bytes) -> bool:
+        """Adds what a refinement found to an entry.
+
+        Args:
+            name: Of the entry.
+            record: With "defects" (a list) and "area_px", or with "problem", why it can't be refined.
+            picture: The frame with its outlines as a PNG file; empty writes none.
+
+        Returns:
+            False if there is no such entry, any more perhaps.
+
+        Raises:
+            OSError: The disk is full, read-only or gone, or the quota too small; the entry is as it was before.
+            sqlite3.Error: The index can't take it; the entry is as it was before.
+        """
+        entry = self._index.get(name)
+        if entry is None:
+            return False
+        if entry.refined:  # told twice
+            return True
+        files = {_OUTLINED: picture} if picture else {}
+        files[_OUTLINES] = json.dumps(record, allow_nan=False).encode() + b"\n"
+        stem = self.path / name
+        wanted_bytes = sum(map(len, files.values()))
+        if entry.bytes + wanted_bytes > self._quota_bytes:
+            raise OSError(errno.EDQUOT, "one entry with its outlines is larger than the whole quota")
+        self._make_room(wanted_bytes)
+        if self._index.get(name) is None:  # it was the oldest itself
+            return False
+        try:
+            for suffix, data in files.items():
+                self._write(_with(stem, suffix + _PARTIAL), data)
+            for suffix in files:
+                _with(stem, suffix + _PARTIAL).rename(_with(stem, suffix))
+            outlined = _outlined(replace(entry, bytes=_size(self.path, name)), record)
+            self._index.update(outlined)
+        except (OSError, sqlite3.Error):
+            with contextlib.suppress(OSError):
+                _unlink(stem, (_OUTLINES, _OUTLINED))
+            raise
+        self.bytes += outlined.bytes - entry.bytes
+        return True
 
     def trim(self) -> None:
         """Deletes what is older than the quota allows.
@@ -176,19 +226,12 @@ class ArchiveFolder:
             self._delete(oldest)
 
     def _delete(self, entry: Entry) -> None:
-        self._unlink(entry.name)
+        _unlink(self.path / entry.name)
         self._index.remove(entry.name)
         self.entries -= 1
         self.bytes -= entry.bytes
         with contextlib.suppress(OSError):  # not empty yet
             (self.path / entry.name).parent.rmdir()
-
-    def _unlink(self, name: str) -> None:
-        """Removes the files of an entry, whichever are there; the verdict first, so that no half is an entry."""
-        stem = self.path / name
-        for suffix in _SUFFIXES:
-            for ending in (suffix, suffix + _PARTIAL):
-                _with(stem, ending).unlink(missing_ok=True)
 
     def _open_index(self) -> ArchiveIndex:
         path = self.path / INDEX
@@ -212,39 +255,59 @@ class ArchiveFolder:
                 there.setdefault(name, set()).add(path)
         found = []
         for name, paths in there.items():
-            if _with(self.path / name, _VERDICT) not in paths:
-                self._unlink(name)
-            elif name not in known:
-                entry = _read(self.path, name, sum(path.stat().st_size for path in paths))
+            stem = self.path / name
+            if _with(stem, _VERDICT) not in paths:
+                _unlink(stem)
+                continue
+            outlined = _with(stem, _OUTLINES) in paths
+            for path in paths:
+                if path.name.endswith(_PARTIAL) or (path == _with(stem, _OUTLINED) and not outlined):
+                    path.unlink(missing_ok=True)
+            if name not in known or (outlined and not known[name]):
+                entry = _read(self.path, name)
                 found += [] if entry is None else [entry]
         for entry in sorted(found, key=lambda entry: entry.archived_s):
-            self._index.add(entry)
+            if entry.name in known:
+                self._index.update(entry)
+            else:
+                self._index.add(entry)
         whole = {name for name, paths in there.items() if _with(self.path / name, _VERDICT) in paths}
-        for name in known - whole:
+        for name in known.keys() - whole:
             self._index.remove(name)
 
 
 def stored_entries(path: Path) -> Iterator[Entry]:
     """All entries of an archive's folder by reading their files: for those who look at a copy without an index."""
     for verdict in sorted(path.glob(f"{_DAYS}/*{_VERDICT}"), reverse=True):
-        name = f"{verdict.parent.name}/{verdict.name.removesuffix(_VERDICT)}"
-        size = sum(file.stat().st_size for file in entry_files(path, name))
-        entry = _read(path, name, size)
+        if verdict.name.endswith(_OUTLINES):
+            continue
+        entry = _read(path, f"{verdict.parent.name}/{verdict.name.removesuffix(_VERDICT)}")
         if entry is not None:
             yield entry
 
 
 def entry_files(path: Path, name: str) -> list[Path]:
-    """The files of an entry that are there: verdict, picture, map."""
+    """The files of an entry that are there: verdict, outlines, map, frame."""
     stem = path / name
     files = (_with(stem, suffix) for suffix in _SUFFIXES)
     return [file for file in files if file.exists()]
 
 
+def entry_frame(path: Path, name: str) -> bytes:
+    """The file that holds the frame of an entry.
+
+    Raises:
+        OSError: It can't be read; FileNotFoundError where the entry is gone.
+    """
+    stem = path / name
+    frames = (_with(stem, suffix) for suffix in _FRAMES)
+    return next((frame for frame in frames if frame.exists()), _with(stem, _FRAMES[0])).read_bytes()
+
+
 def _entry_of(path: Path) -> str | None:
     """Name of the entry that a file belongs to; None for a file that is none of ours."""
     name = path.name.removesuffix(_PARTIAL)
-    for suffix in _SUFFIXES:
+    for suffix in sorted(_SUFFIXES, key=len, reverse=True):  # .outlines.json is told from .json, .map.jpg from .jpg
         if name.endswith(suffix):
             return f"{path.parent.name}/{name.removesuffix(suffix)}"
     return None
@@ -254,14 +317,31 @@ def _with(stem: Path, suffix: str) -> Path:
     return stem.with_name(stem.name + suffix)
 
 
-def _read(folder: Path, name: str, size_bytes: int) -> Entry | None:
-    """The entry that its verdict's file tells of; None if the file is none of ours."""
+def _unlink(stem: Path, suffixes: Sequence[str] = _SUFFIXES) -> None:
+    """Removes files of an entry, whichever are there; the verdict first, so that no half is an entry."""
+    for suffix in suffixes:
+        for ending in (suffix, suffix + _PARTIAL):
+            _with(stem, ending).unlink(missing_ok=True)
+
+
+def _size(folder: Path, name: str) -> int:
+    return sum(file.stat().st_size for file in entry_files(folder, name))
+
+
+def _read(folder: Path, name: str) -> Entry | None:
+    """The entry that its files tell of; None if the verdict is none of ours."""
     path = _with(folder / name, _VERDICT)
     try:
-        return _entry(name, json.loads(path.read_bytes()), size_bytes)
+        entry = _entry(name, json.loads(path.read_bytes()), _size(folder, name))
     except (ValueError, KeyError, TypeError) as error:
         log.warning("archive: %s is no verdict (%s: %s), left alone", path, type(error).__name__, error)
         return None
+    path = _with(folder / name, _OUTLINES)
+    try:
+        return _outlined(entry, json.loads(path.read_bytes())) if path.exists() else entry
+    except (ValueError, KeyError, TypeError) as error:
+        log.warning("archive: %s holds no outlines (%s: %s)", path, type(error).__name__, error)
+        return entry
 
 
 def _entry(name: str, record: dict[str, Any], size_bytes: int) -> Entry:
@@ -276,7 +356,15 @@ def _entry(name: str, record: dict[str, Any], size_bytes: int) -> Entry:
         cause=str(record["cause"]),
         score=None if score is None else float(score),
         source=str(record["source"]),
+        recipe_hash=str(record.get("recipe_hash", "")),
     )
+
+
+def _outlined(entry: Entry, record: dict[str, Any]) -> Entry:
+    """The entry with what a refinement says of it."""
+    if "problem" in record:
+        return replace(entry, problem=str(record["problem"]))
+    return replace(entry, defects=len(record["defects"]), defects_px=int(record["area_px"]))
 
 
 def _encoded(suffix: str, pixels: Pixels) -> bytes:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+#: Version of the index; one of another version is made anew from the files.
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entry (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -18,11 +20,20 @@ CREATE TABLE IF NOT EXISTS entry (
     decision TEXT NOT NULL,
     cause TEXT NOT NULL,
     score REAL,
-    source TEXT NOT NULL
+    source TEXT NOT NULL,
+    recipe_hash TEXT NOT NULL DEFAULT '',
+    defects INTEGER,
+    defects_px INTEGER,
+    problem TEXT
 );
 CREATE INDEX IF NOT EXISTS by_time ON entry (time_s);
+CREATE INDEX IF NOT EXISTS unrefined ON entry (recipe_hash, id)
+    WHERE decision = 'fail' AND defects IS NULL AND problem IS NULL;
 """
-_COLUMNS = "name, archived_s, bytes, time_s, part, decision, cause, score, source"
+_COLUMNS = (
+    "name, archived_s, bytes, time_s, part, decision, cause, score, source, recipe_hash, defects, defects_px, problem"
+)
+_UNREFINED = "decision = 'fail' AND recipe_hash = ? AND defects IS NULL AND problem IS NULL"
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,10 @@ class Entry:
         cause: Of the verdict.
         score: None where there is none.
         source: Label of the frame.
+        recipe_hash: Content hash of the recipe that judged.
+        defects: Number of outlined defects; None where the frame was not refined.
+        defects_px: Area of all of them in pixels of the frame.
+        problem: Why the frame can't be refined; None where it can, or where nobody has tried.
     """
 
     name: str
@@ -50,6 +65,15 @@ class Entry:
     cause: str
     score: float | None
     source: str
+    recipe_hash: str = ""
+    defects: int | None = None
+    defects_px: int | None = None
+    problem: str | None = None
+
+    @property
+    def refined(self) -> bool:
+        """True once there is nothing left to refine: it has its outlines, or can't have any."""
+        return self.defects is not None or self.problem is not None
 
     def row(self) -> tuple[str | float | None, ...]:
         """Its values in the order of the columns."""
@@ -65,22 +89,28 @@ class ArchiveIndex:
     Args:
         path: The file.
         read_only: For those who only look.
+        check: Look for damage, which reads the whole file; False for those who look often.
 
     Raises:
-        sqlite3.Error: It can't be opened, or is damaged.
+        sqlite3.Error: It can't be opened, is damaged, or of another version.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False, check: bool = True) -> None:
         mode = "ro" if read_only else "rwc"
         self._link = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=2.0)
         try:
             if not read_only:
                 self._link.execute("PRAGMA journal_mode=WAL")
                 self._link.execute("PRAGMA synchronous=NORMAL")
-                self._link.executescript(_SCHEMA)
-            (verdict,) = self._link.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != "ok":
-                raise sqlite3.DatabaseError(str(verdict))
+                if self._link.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
+                    self._link.executescript(f"{_SCHEMA} PRAGMA user_version = {_VERSION};")
+            (version,) = self._link.execute("PRAGMA user_version").fetchone()
+            if version != _VERSION:
+                raise sqlite3.DatabaseError(f"of version {version}, this program writes version {_VERSION}")
+            if check:
+                (verdict,) = self._link.execute("PRAGMA quick_check(1)").fetchone()
+                if verdict != "ok":
+                    raise sqlite3.DatabaseError(str(verdict))
         except sqlite3.Error:
             self._link.close()
             raise
@@ -90,6 +120,28 @@ class ArchiveIndex:
         marks = ", ".join("?" * len(entry.row()))
         with self._link:
             self._link.execute(f"INSERT OR REPLACE INTO entry ({_COLUMNS}) VALUES ({marks})", entry.row())
+
+    def update(self, entry: Entry) -> None:
+        """Puts other values in the place of an entry's; it keeps its place."""
+        marks = ", ".join(f"{column.strip()} = ?" for column in _COLUMNS.split(","))
+        with self._link:
+            self._link.execute(f"UPDATE entry SET {marks} WHERE name = ?", (*entry.row(), entry.name))
+
+    def get(self, name: str) -> Entry | None:
+        """An entry; None if it isn't there."""
+        row = self._link.execute(f"SELECT {_COLUMNS} FROM entry WHERE name = ?", (name,)).fetchone()
+        return None if row is None else Entry(*row)
+
+    def unrefined(self, recipe_hash: str) -> Iterator[Entry]:
+        """Fails by a recipe that have no outlines yet, the last kept first."""
+        query = f"SELECT {_COLUMNS} FROM entry WHERE {_UNREFINED} ORDER BY id DESC"
+        for row in self._link.execute(query, (recipe_hash,)):
+            yield Entry(*row)
+
+    def count_unrefined(self, recipe_hash: str) -> int:
+        """Number of `unrefined`."""
+        query = f"SELECT count(*) FROM entry WHERE {_UNREFINED}"
+        return int(self._link.execute(query, (recipe_hash,)).fetchone()[0])
 
     def remove(self, name: str) -> None:
         """Takes an entry out."""
@@ -101,9 +153,10 @@ class ArchiveIndex:
         row = self._link.execute(f"SELECT {_COLUMNS} FROM entry ORDER BY id LIMIT 1").fetchone()
         return None if row is None else Entry(*row)
 
-    def names(self) -> set[str]:
-        """All entries' names."""
-        return {name for (name,) in self._link.execute("SELECT name FROM entry")}
+    def names(self) -> dict[str, bool]:
+        """All entries' names, each with whether it is `Entry.refined`."""
+        query = "SELECT name, defects IS NOT NULL OR problem IS NOT NULL FROM entry"
+        return {name: bool(refined) for name, refined in self._link.execute(query)}
 
     def totals(self) -> tuple[int, int]:
         """Number of entries and sum of their bytes."""

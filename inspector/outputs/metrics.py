@@ -185,6 +185,13 @@ class LineMetrics(PartMetrics):
             "outcome",
         )
         self.archive_restarts = counter("inspector_archive_restarts", "Starts of the archive process after the first.")
+        self.refinements = counter(
+            "inspector_refinements",
+            "Fails in the archive by what their refinement came to: refined; failed (the entry says why); lost (the "
+            "frame can't be read, or the archive did not take the outlines).",
+            "outcome",
+        )
+        self.refiner_restarts = counter("inspector_refiner_restarts", "Starts of the refiner process after the first.")
         self.score = families.score_ratio("inspector_score_ratio", "Anomaly score divided by the threshold.")
         self.drift_evidence = gauge(
             "inspector_score_drift_evidence",
@@ -207,6 +214,8 @@ class LineMetrics(PartMetrics):
         self.archive_quota = gauge("inspector_archive_quota_bytes", "Bytes that the archive may take.")
         self.archive_oldest = gauge("inspector_archive_oldest_age_seconds", "Age of the archive's oldest entry.")
         self.archive_queue = gauge("inspector_archive_queue_entries", "Entries that wait for the disk.")
+        self.refiner_up = gauge("inspector_refiner_up", "1 while the refiner process runs; absent without refinement.")
+        self.refiner_queue = gauge("inspector_refiner_queue_entries", "Fails in the archive without outlines yet.")
         self.up = gauge("inspector_process_up", "1 while the process runs and is ready.", "process")
         self.golden_age = gauge(
             "inspector_golden_check_age_seconds", "Time since the worker last gave the golden frame the recipe's score."
@@ -231,6 +240,9 @@ class LineMetrics(PartMetrics):
             metric.labels(station)
         self.expired_leases.labels(station)
         self.archive_restarts.labels(station)
+        self.refiner_restarts.labels(station)
+        for outcome in ("refined", "failed", "lost"):
+            self.refinements.labels(station, outcome)
         for outcome in ("written", "failed", "overrun", "refused", "unmatched"):
             self.archive_entries.labels(station, outcome)
         for receiver in ("gate", "camera", "worker", "archive"):

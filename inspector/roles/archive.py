@@ -6,15 +6,12 @@ the disk full, entries are lost and counted, and the gate starts it again.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable
 
-import cv2
 import zmq
 
 from inspector.config.schema import Archive
@@ -26,7 +23,8 @@ from inspector.recipe.store import load_recipe
 from inspector.roles.archive_writer import ArchiveWriter, DrawMap
 from inspector.roles.job import Job, run_child
 from inspector.roles.lifeline import Lifeline
-from inspector.wire.archive_socket import ArchivedFrame, ArchiveInbox
+from inspector.roles.priority import step_back
+from inspector.wire.archive_socket import ArchivedFrame, ArchivedOutlines, ArchiveInbox
 from inspector.wire.gate_socket import GateOutbox
 from inspector.wire.messages import State
 
@@ -49,7 +47,7 @@ class ArchiveRole:
     Args:
         job: The orders, with an archive.
         settings: The archive of the configuration.
-        inbox: Frames and verdicts.
+        inbox: Frames, verdicts and outlines.
         gate: Where states go.
         writer: Takes the pairs; started.
         lifeline: The gate's commands.
@@ -98,6 +96,9 @@ class ArchiveRole:
     def _turn(self) -> None:
         now_ns = self._clock_ns()
         for message in self._inbox.messages(_MESSAGES):
+            if isinstance(message, ArchivedOutlines):
+                self._writer.outline(message)
+                continue
             if isinstance(message, ArchivedFrame):
                 pair = self._pairs.frame(message.header.trigger, message.pixels, now_ns)
             else:
@@ -139,15 +140,6 @@ def _map_drawer(job: Job) -> DrawMap | None:
     except FatalError as error:
         log.error("archive: no anomaly maps: %s", error)
         return None
-
-
-def step_back() -> None:
-    """Lets every other process of the machine go first."""
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, 19)
-    cv2.setNumThreads(1)
 
 
 def work(job: Job) -> None:

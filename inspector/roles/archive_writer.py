@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import sqlite3
@@ -12,11 +13,15 @@ from typing import Any
 
 from inspector.domain.frame import Pixels
 from inspector.outputs.archive import ArchiveFolder
+from inspector.wire.archive_socket import ArchivedOutlines
 
 log = logging.getLogger("inspector")
 
 #: Draws the anomaly map of a frame as a picture.
 DrawMap = Callable[[Pixels], Pixels]
+
+#: What is written: a verdict's record with its frame, or outlines for an entry that is there.
+Work = tuple[dict[str, Any], Pixels] | ArchivedOutlines
 
 #: Old entries are looked for so often.
 _TRIM_S = 30.0
@@ -56,7 +61,7 @@ class ArchiveWriter:
         self._draw_map: DrawMap | None = None
         self._stopping = False
         self._clock_s = clock_s
-        self._queue: queue.Queue[tuple[dict[str, Any], Pixels] | None] = queue.Queue(capacity)
+        self._queue: queue.Queue[Work | None] = queue.Queue(capacity)
         self._folder: ArchiveFolder | None = None
         self._figures = {"entries": 0.0, "bytes": 0.0, "oldest_s": 0.0}
         self._opened_s = -_REOPEN_S
@@ -79,6 +84,12 @@ class ArchiveWriter:
             self._queue.put_nowait((record, pixels))
         except queue.Full:
             self.overrun += 1
+
+    def outline(self, found: ArchivedOutlines) -> None:
+        """Takes outlines while few entries wait; else they are dropped, and the refiner sends them again."""
+        if self._queue.qsize() <= self._capacity // 2:
+            with contextlib.suppress(queue.Full):
+                self._queue.put_nowait(found)
 
     def counts(self) -> dict[str, float]:
         """What the gate's metrics show, by name."""
@@ -113,15 +124,18 @@ class ArchiveWriter:
             self._attempt(entry)
         self._close()
 
-    def _attempt(self, entry: tuple[dict[str, Any], Pixels] | None) -> None:
-        """Writes an entry, deletes old ones when it is time, takes the figures; a disk that fails is counted."""
+    def _attempt(self, work: Work | None) -> None:
+        """Writes, deletes old entries when it is time, takes the figures; an entry that the disk fails is counted."""
+        lost = isinstance(work, tuple)
         try:
             folder = self._opened()
-            if entry is not None:
-                record, pixels = entry
+            if isinstance(work, ArchivedOutlines):
+                folder.outline(work.entry, work.record, work.picture)
+            elif work is not None:
+                record, pixels = work
                 folder.keep(record, pixels, self._map_of(pixels))
                 self.written += 1
-                entry = None
+                lost = False
             if self._clock_s() - self._trimmed_s >= _TRIM_S:
                 self._trimmed_s = self._clock_s()
                 folder.trim()
@@ -132,7 +146,7 @@ class ArchiveWriter:
             }
             self._failing = False
         except (OSError, sqlite3.Error) as error:
-            self.failed += entry is not None
+            self.failed += lost
             if not self._failing:
                 log.error("archive: %s; entries are lost until it works again", error)
             self._failing = True

@@ -17,10 +17,12 @@ from inspector.wire.ring import RingHandle
 
 #: Starts that a process may have which the line does not depend on.
 _ANY_NUMBER = 1_000_000
-#: Deaths of the archive process that lie longer ago no longer lengthen the pause before its next start.
-_ARCHIVE_WINDOW_NS = 600_000_000_000
-#: It shares what processor time the others leave.
+#: Deaths of such a process that lie longer ago no longer lengthen the pause before its next start.
+_SIDE_WINDOW_NS = 600_000_000_000
+#: The archive process shares what processor time the others leave;
 _ARCHIVE_HEARTBEAT_S = 60.0
+#: the refiner has only what nobody wants, and one of its steps may take seconds of that.
+_REFINER_HEARTBEAT_S = 900.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Crew:
         aboard: How the line stands when a process is started.
 
     Attributes:
-        memory: Folder in which a camera keeps what the next camera process of this run must know.
+        memory: Folder in which a process keeps what the next one of its role in this run must know.
     """
 
     def __init__(
@@ -76,17 +78,25 @@ class Crew:
         return self._child("worker", orders, lambda: next(self._workers))
 
     def archive(self) -> Child:
-        """The archive process: started again for ever, with a pause that grows to a minute; at the lowest priority it
-        may be slow.
-        """
+        """The archive process; at the lowest priority it may be slow."""
         supervision = self._config.supervision
+        heartbeat_s = max(supervision.heartbeat_timeout_s, _ARCHIVE_HEARTBEAT_S)
+        return self._side_process("archive", supervision.start_timeout_s, heartbeat_s)
+
+    def refiner(self) -> Child:
+        """The refiner process; on a busy machine it stands still for a long time."""
+        start_s = max(self._config.supervision.start_timeout_s, _REFINER_HEARTBEAT_S)
+        return self._side_process("refiner", start_s, _REFINER_HEARTBEAT_S)
+
+    def _side_process(self, role: str, start_timeout_s: float, heartbeat_timeout_s: float) -> Child:
+        """A process that the line does not depend on: started again for ever, with a pause that grows to a minute."""
         return Child(
-            "archive",
+            role,
             self._job,
-            RestartBudget(_ANY_NUMBER, _ARCHIVE_WINDOW_NS, pause_ns=1_000_000_000, longest_pause_ns=60_000_000_000),
+            RestartBudget(_ANY_NUMBER, _SIDE_WINDOW_NS, pause_ns=1_000_000_000, longest_pause_ns=60_000_000_000),
             self._folder.path,
-            start_timeout_ns=round(supervision.start_timeout_s * 1e9),
-            heartbeat_timeout_ns=round(max(supervision.heartbeat_timeout_s, _ARCHIVE_HEARTBEAT_S) * 1e9),
+            start_timeout_ns=round(start_timeout_s * 1e9),
+            heartbeat_timeout_ns=round(heartbeat_timeout_s * 1e9),
         )
 
     def _job(self, incarnation: int, recipe: Recipe | None = None, *, standby: bool = False) -> Job:

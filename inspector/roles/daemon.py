@@ -68,8 +68,8 @@ def admit_recipe(config: InspectorConfig) -> Recipe:
     """Opens the configured recipe and refuses one that can't inspect.
 
     Raises:
-        RecipeError: Damaged, of another precision than the worker's, or with random weights that the configuration
-            doesn't ask for by name.
+        RecipeError: Damaged, of another precision than the worker's, with random weights that the configuration
+            doesn't ask for by name, or without the prior that a refinement needs.
     """
     # Where a link leads now: a running line must not find another recipe there later.
     recipe = load_recipe(config.recipe.resolve())
@@ -84,6 +84,12 @@ def admit_recipe(config: InspectorConfig) -> Recipe:
             f"{recipe.folder}: its threshold was set with scores in {recipe.manifest.precision}, and worker.precision "
             f"is {config.worker.precision}; set worker.precision: {recipe.manifest.precision}, or calibrate again with "
             f"--precision {config.worker.precision}"
+        )
+    if config.archive is not None and config.archive.refine and recipe.manifest.prior is None:
+        # Not only a warning after a changeover: what a line takes up it must also start with after a power cut.
+        raise RecipeError(
+            f"{recipe.folder}: archive.refine needs what a calibration learns of good parts, and this recipe holds no "
+            "prior; calibrate it again (without --tile, tiles can't be refined), or set archive.refine: false"
         )
     return recipe
 

@@ -34,11 +34,11 @@ class Job(BaseModel):
     first_part: int = 0
     """Triggers that earlier camera processes of this run announced."""
     memory: Path | None = None
-    """Folder in which a camera keeps what the next camera process of this run must know."""
+    """Folder in which a process keeps what the next one of its role in this run must know."""
     ring: RingHandle | None = None
     """Shared memory for frames, by a file descriptor that the process inherits; None sends them as messages."""
     archive_endpoint: str = ""
-    """Where frames and verdicts for the archive go; of no meaning without an archive."""
+    """Where frames, verdicts and outlines for the archive go; of no meaning without an archive."""
     standby: bool = False
     """For a worker: take frames only when armed, and then in the place of one that is still at work."""
     recipe_hash: str = ""

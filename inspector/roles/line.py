@@ -28,6 +28,8 @@ from inspector.roles.child import Child
 from inspector.roles.crew import Aboard, Crew
 from inspector.roles.line_figures import show_line, show_state
 from inspector.roles.recipe_desk import RecipeDesk
+from inspector.roles.refiner_link import RefinerLink
+from inspector.roles.side_process import SideProcess
 from inspector.wire.archive_socket import ArchiveOutbox
 from inspector.wire.endpoints import RuntimeFolder
 from inspector.wire.gate_socket import GateInbox
@@ -101,8 +103,12 @@ class Line:
         self.camera = self._crew.camera()
         self.worker = self._crew.worker(recipe)
         self._archive: ArchiveLink | None = None
+        self._beside: dict[str, SideProcess] = {}
         if config.archive is not None and archive is not None:
+            if config.archive.refine:
+                self._beside["refiner"] = RefinerLink(self._crew.refiner(), metrics)
             self._archive = ArchiveLink(config.archive, self._crew.archive(), archive, metrics)
+            self._beside["archive"] = self._archive  # last to end: it waits for the verdicts of its frames
         self._early: dict[int, Result] = {}
         self.serving = False
         self._armed = False
@@ -152,8 +158,8 @@ class Line:
         memory.mkdir()
         for child in (self.worker, self.camera):
             child.start(self._clock_ns())
-        if self._archive is not None:
-            self._archive.start(self._clock_ns())
+        for process in self._beside.values():
+            process.start(self._clock_ns())
 
     def turn(self) -> None:
         """Messages, deadlines, children.
@@ -246,17 +252,17 @@ class Line:
             child.finish(share_s)
         self._take_messages(_ALL)
         self._settle(self._ledger.settle_all(Cause.SHUTDOWN, self._clock_ns()))
-        if self._archive is not None:  # last: it waits for the verdicts of its frames
-            self._archive.finish(share_s)
-            self._take_messages(_ALL)
+        for process in self._beside.values():
+            process.finish(share_s)
+        self._take_messages(_ALL)
 
     def show(self) -> None:
         """Puts how it stands into the metrics."""
         metrics = self._metrics
         show_line(metrics, self._ledger, self.recipes.active.drift, (self.camera, self.worker), time.time())
         metrics.total(metrics.malformed, self._inbox.malformed, "gate")
-        if self._archive is not None:
-            self._archive.show()
+        for process in self._beside.values():
+            process.show()
 
     def _workers(self) -> list[Child]:
         """The worker in use, and the one that comes or goes during a change of the recipe."""
@@ -268,8 +274,8 @@ class Line:
             self.worker = new
             active = self.recipes.active
             self._metrics.recipe(active.threshold, recipe_labels(active.recipe))
-            if self._archive is not None:
-                self._archive.child.tell("stop")  # it comes back with the recipe in use
+            for process in self._beside.values():
+                process.renew()
         gone = self.recipes.retire(now_ns, self._ledger.open_at)
         if gone is not None:
             self._take_messages(_ALL)
@@ -290,8 +296,8 @@ class Line:
             if child.exhausted and not (child is self.camera and self._ended):
                 raise _ended_for_good(child)
         self._change_over(now_ns)
-        if self._archive is not None:
-            self._archive.watch(now_ns)
+        for process in self._beside.values():
+            process.watch(now_ns)
 
     def _take_messages(self, limit: int = _MESSAGES) -> None:
         for message in self._inbox.messages(limit):
@@ -387,9 +393,8 @@ class Line:
             self._metrics.verdict(verdict, by.threshold.value)
 
     def _take_state(self, message: State, now_ns: int) -> None:
-        if message.role == "archive":
-            if self._archive is not None:
-                self._archive.saw(message, now_ns)
+        if message.role in self._beside:
+            self._beside[message.role].saw(message, now_ns)
             return
         if message.role == "worker":
             for worker in self._workers():

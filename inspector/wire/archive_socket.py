@@ -1,6 +1,6 @@
-"""Frames and verdicts for the archive process: sockets that drop what it does not take, and never wait for it.
+"""What the archive process is given: over sockets that drop what it does not take, and never wait for it.
 
-A message is a verdict's record as JSON, or a frame's header and its pixels.
+A message is a verdict's record as JSON, a frame's header and its pixels, or what a refinement found and a picture of it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from inspector.wire.messages import FrameHeader, WireError
 _FRAMES = 2
 #: Verdicts that may lie in the gate's socket.
 _VERDICTS = 1000
+#: The refiner waits for one to be taken before it sends the next.
+_OUTLINES = 1
 
 
 class ArchiveOutbox:
-    """The end of those that give: the worker for frames, the gate for verdicts.
+    """The end of those that give: the worker for frames, the gate for verdicts, the refiner for outlines.
 
     Args:
         context: ZeroMQ context.
@@ -55,6 +57,11 @@ class ArchiveOutbox:
         """The gate's."""
         return cls(context, endpoint, _VERDICTS)
 
+    @classmethod
+    def for_outlines(cls, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> ArchiveOutbox:
+        """The refiner's."""
+        return cls(context, endpoint, _OUTLINES)
+
     def has_room(self) -> bool:
         """True if a message would be taken now; otherwise one is counted as refused."""
         events = self._socket.getsockopt(zmq.EVENTS)
@@ -77,13 +84,19 @@ class ArchiveOutbox:
         """Sends a verdict's record, or counts it as refused."""
         self._send([json.dumps(record, allow_nan=False).encode()])
 
-    def _send(self, parts: list[bytes | memoryview]) -> None:
+    def outlines(self, found: ArchivedOutlines) -> bool:
+        """Sends what a refinement found, or counts it as refused; True if it was sent."""
+        record = json.dumps({"entry": found.entry, "record": found.record}, allow_nan=False).encode()
+        return self._send([record, found.picture])
+
+    def _send(self, parts: list[bytes | memoryview]) -> bool:
         try:
             self._socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
         except zmq.Again:
             self.refused += 1
-        else:
-            self.sent += 1
+            return False
+        self.sent += 1
+        return True
 
     def close(self) -> None:
         """Closes the socket; what nobody took is dropped. Idempotent."""
@@ -101,6 +114,25 @@ class ArchivedFrame:
 
     header: FrameHeader
     pixels: Pixels
+
+
+@dataclass(frozen=True)
+class ArchivedOutlines:
+    """What a refinement found, for an entry of the archive.
+
+    Attributes:
+        entry: Name of the entry.
+        record: JSON-ready, as `inspector.outputs.archive.ArchiveFolder.outline` takes it.
+        picture: The frame with its outlines as a PNG file; empty where there is none.
+    """
+
+    entry: str
+    record: dict[str, Any]
+    picture: bytes
+
+
+#: A verdict goes as its record.
+ArchiveMessage = ArchivedFrame | ArchivedOutlines | dict[str, Any]
 
 
 class ArchiveInbox:
@@ -126,8 +158,8 @@ class ArchiveInbox:
         """For a poller."""
         return self._socket
 
-    def messages(self, limit: int) -> Iterator[ArchivedFrame | dict[str, Any]]:
-        """At most `limit` messages that wait: frames, and records of verdicts; never waits itself."""
+    def messages(self, limit: int) -> Iterator[ArchiveMessage]:
+        """At most `limit` messages that wait: frames, records of verdicts, outlines; never waits itself."""
         for _ in range(limit):
             try:
                 parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
@@ -143,17 +175,36 @@ class ArchiveInbox:
         self._socket.close()
 
 
-def _decoded(parts: list[memoryview]) -> ArchivedFrame | dict[str, Any]:
+def _decoded(parts: list[memoryview]) -> ArchiveMessage:
     if len(parts) == 1:
-        try:
-            record = json.loads(bytes(parts[0]))
-        except (ValueError, RecursionError) as error:
-            raise WireError(f"a verdict that can't be read: {error}") from None
-        if not isinstance(record, dict) or type(record.get("trigger")) is not int:
+        record = _object(parts[0])
+        if type(record.get("trigger")) is not int:
             raise WireError("a verdict without its trigger")
         return record
+    if len(parts) == 2 and parts[0][:1].tobytes() == b"{":
+        return _outlines(_object(parts[0]), bytes(parts[1]))
     header = FrameHeader.decode(parts[0])
     if len(parts) != 2 or parts[1].nbytes != header.pixel_bytes or header.pixel_bytes == 0:
         raise WireError("a frame without its pixels")
     pixels: NDArray[np.uint8] = np.frombuffer(parts[1], np.uint8).reshape(header.shape)
     return ArchivedFrame(header, pixels)
+
+
+def _outlines(message: dict[str, Any], picture: bytes) -> ArchivedOutlines:
+    entry, found = message.get("entry"), message.get("record")
+    if not isinstance(entry, str) or not isinstance(found, dict):
+        raise WireError("outlines without their entry")
+    counted = isinstance(found.get("defects"), list) and type(found.get("area_px")) is int
+    if not counted and not isinstance(found.get("problem"), str):
+        raise WireError("outlines that say nothing")
+    return ArchivedOutlines(entry, found, picture)
+
+
+def _object(part: memoryview) -> dict[str, Any]:
+    try:
+        value = json.loads(bytes(part))
+    except (ValueError, RecursionError) as error:
+        raise WireError(f"JSON that can't be read: {error}") from None
+    if not isinstance(value, dict):
+        raise WireError("JSON that is no object")
+    return value

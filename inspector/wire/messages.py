@@ -41,7 +41,7 @@ class Kind(enum.IntEnum):
     SLOT = 7
 
 
-_ROLES = ("camera", "worker", "archive")
+_ROLES = ("camera", "worker", "archive", "refiner")
 _STATES = ("ready", "running", "ended", "stopped")
 #: Bound of every number in a `State`; NaN and infinity lie beyond it.
 _LARGEST = (1 << 63) - 1
@@ -328,7 +328,7 @@ class State:
     """A child to the gate: readiness, heartbeat, end; JSON after the head.
 
     Attributes:
-        role: "camera", "worker" or "archive".
+        role: "camera", "worker", "archive" or "refiner".
         incarnation: Number of the process in this run.
         state: "ready" (may be armed or fed), "running" (heartbeat of the working loop), "ended" (no trigger will
             come any more), "stopped" (leaves now).

@@ -174,6 +174,7 @@ class Child:
     """A process that can't be started while `broken`."""
 
     def __init__(self) -> None:
+        self.role = "archive"
         self.broken = False
         self.incarnation = 1
         self.restarts = 0
