@@ -213,9 +213,12 @@ class Gate:
         self._service_manager.notify("STOPPING=1")
         for line in self.lines:
             line.close()
-        share_s = max(0.5, self._stop_timeout_s / 4 / len(self.lines))
+        share_ns = round(self._stop_timeout_s * 0.25e9)
+        until_ns = self._clock_ns() + 2 * share_ns
         for line in self.lines:
-            line.finish(share_s)
+            line.finish(until_ns)
+        for line in self.lines:
+            line.finish_beside(until_ns + share_ns)
         if self._parts is not None:
             self._parts.close()
         self._show()

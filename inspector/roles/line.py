@@ -38,6 +38,8 @@ from inspector.wire.ring import RingHandle
 
 log = logging.getLogger("inspector")
 
+#: What a process that is told to stop has at least, whatever the others took.
+_LEAST_PATIENCE_S = 0.5
 #: Messages taken in one turn, so that a flood never starves the deadlines.
 _MESSAGES = 256
 #: Where a process is gone, everything that it said before.
@@ -246,15 +248,21 @@ class Line:
         for child in (self.camera, *self._workers()):
             child.tell("stop")
 
-    def finish(self, share_s: float) -> None:
-        """Waits for the end of each process for so long, kills what takes longer, and settles what came meanwhile."""
+    def finish(self, until_ns: int) -> None:
+        """Waits for the processes that work on parts, kills what takes longer, and settles what came meanwhile."""
         for child in (self.camera, *self._workers()):
-            child.finish(share_s)
+            child.finish(self._left_s(until_ns))
         self._take_messages(_ALL)
         self._settle(self._ledger.settle_all(Cause.SHUTDOWN, self._clock_ns()))
+
+    def finish_beside(self, until_ns: int) -> None:
+        """Waits for the processes that no verdict depends on, and kills what takes longer."""
         for process in self._beside.values():
-            process.finish(share_s)
+            process.finish(self._left_s(until_ns))
         self._take_messages(_ALL)
+
+    def _left_s(self, until_ns: int) -> float:
+        return max(_LEAST_PATIENCE_S, (until_ns - self._clock_ns()) / 1e9)
 
     def show(self) -> None:
         """Puts how it stands into the metrics."""
