@@ -14,7 +14,7 @@ import zmq
 from inspector.domain.errors import EngineError, FatalError, PartError, RecipeError
 from inspector.domain.frame import Pixels
 from inspector.domain.verdict import Cause
-from inspector.engines.base import Engine, Scored
+from inspector.engines.base import Engine, PipelinedEngine, Scored
 from inspector.recipe.geometry import check_frame
 from inspector.recipe.manifest import Geometry
 from inspector.recipe.store import load_recipe
@@ -22,6 +22,7 @@ from inspector.roles.archive_tap import ArchiveTap, open_tap
 from inspector.roles.golden_check import GoldenCheck
 from inspector.roles.job import Job, run_child
 from inspector.roles.lifeline import Lifeline
+from inspector.roles.pipeline import Pipeline, Taken
 from inspector.wire.frames import ReceivedFrame
 from inspector.wire.gate_socket import GateOutbox
 from inspector.wire.messages import FrameHeader, Result, State
@@ -67,6 +68,7 @@ class WorkerRole:
         self._max_batch = job.config.worker.max_batch
         self._geometry = geometry
         self._engine = engine
+        self._pipeline = Pipeline(engine, clock_ns) if isinstance(engine, PipelinedEngine) else None
         self._receiver = receiver
         self._gate = gate
         self._lifeline = lifeline
@@ -88,22 +90,40 @@ class WorkerRole:
             if not serving and (self._lifeline.armed or not self._standby):
                 self._receiver.grant(self._queue_frames, beside=self._standby)
                 serving = True
-            poller.poll(_TURN_MS)
+            poller.poll(0 if self._pipeline is not None and self._pipeline.busy else _TURN_MS)
             self._lifeline.take()
-            waiting = self._take()
-            if waiting:
-                self._judge(waiting)
+            self._work()
             if self._golden is not None and self._golden.due and not poller.poll(0):
                 self._golden.repeat(self._engine)
             self._progress += 1
             if self._clock_ns() - self._reported_ns >= _HEARTBEAT_NS:
                 self._report("running")
+        while self._pipeline is not None and self._pipeline.busy:
+            self._advance(self._pipeline, [])
         self._report("stopped")
 
-    def _take(self) -> list[tuple[ReceivedFrame, Pixels, int]]:
+    def _work(self) -> None:
+        waiting = self._take()
+        if self._pipeline is not None:
+            self._advance(self._pipeline, waiting)
+        elif waiting:
+            self._judge(waiting)
+
+    def _advance(self, pipeline: Pipeline, waiting: Sequence[Taken]) -> None:
+        """Hands the engine what waits; answers its oldest batch once it takes no more, or nothing more waits."""
+        try:
+            fed = pipeline.feed(waiting)
+        except ValueError:
+            self._judge(pipeline.spoilt())
+            return
+        if pipeline.full or (pipeline.busy and not fed):
+            self._answer(*pipeline.collect())
+
+    def _take(self) -> list[Taken]:
         """The frames that wait, at most a batch; those that can't be judged are answered at once."""
-        taken: list[tuple[ReceivedFrame, Pixels, int]] = []
-        while len(taken) < self._max_batch:
+        taken: list[Taken] = []
+        room = self._max_batch - (0 if self._pipeline is None else self._pipeline.left)
+        while len(taken) < room:
             frame = self._receiver.receive()
             if frame is None:
                 break
@@ -125,8 +145,11 @@ class WorkerRole:
         check_frame(frame.pixels, self._geometry)
         return frame.pixels
 
-    def _judge(self, frames: Sequence[tuple[ReceivedFrame, Pixels, int]]) -> None:
-        for (frame, _pixels, received_ns), scored in zip(frames, self._infer(frames), strict=True):
+    def _judge(self, frames: Sequence[Taken]) -> None:
+        self._answer(frames, self._infer(frames))
+
+    def _answer(self, frames: Sequence[Taken], scores: Sequence[Scored | None]) -> None:
+        for (frame, _pixels, received_ns), scored in zip(frames, scores, strict=True):
             header = frame.header
             kept = self._copy(frame, scored)
             if not frame.release():  # the score is that of pixels written over while they were read
@@ -161,7 +184,7 @@ class WorkerRole:
         if self._archive is not None and kept is not None:
             self._archive.send(header, kept)
 
-    def _infer(self, frames: Sequence[tuple[ReceivedFrame, Pixels, int]]) -> list[Scored | None]:
+    def _infer(self, frames: Sequence[Taken]) -> list[Scored | None]:
         """Scores of a batch; if it fails, of each frame alone, so that one bad frame costs one part."""
         try:
             return list(self._engine.infer([pixels for _, pixels, _ in frames]))
@@ -227,6 +250,9 @@ def work(job: Job) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     gate = GateOutbox(context, job.gate_endpoint)
     receiver = open_receiver(context, job.frames_endpoint, job.incarnation, job.ring)
+    memory = receiver.memory
+    if memory is not None and isinstance(engine, PipelinedEngine):
+        engine.register(memory)
     archive = open_tap(context, job, recipe)
     golden = GoldenCheck(recipe.golden_frame(), recipe.manifest.golden, job.config.worker.golden_check_s)
     try:

@@ -185,6 +185,11 @@ class ZeromqReceiver:
         """For a poller: readable when a frame waits."""
         return self._socket
 
+    @property
+    def memory(self) -> Pixels | None:
+        """As `FrameReceiver.memory`: none, each message has its own."""
+        return None
+
     def grant(self, frames: int, *, beside: bool = False) -> None:
         """As `FrameReceiver.grant`."""
         self._frames, self._beside = frames, beside

@@ -113,6 +113,7 @@ class Ring:
         slots: Number of slots.
         slot_bytes: Bytes of a slot.
         table: Who may touch which slot.
+        pixels: uint8, the memory of all slots.
 
     Raises:
         FatalError: The descriptor is not that of a ring of this size.
@@ -136,7 +137,7 @@ class Ring:
             raise FatalError(f"the frame ring can't be mapped: {error.strerror}") from error
         words = memoryview(memory)[: _TABLES * _WORD_BYTES * self.slots].cast("Q")
         self.table = LeaseTable(*(words[column * self.slots : (column + 1) * self.slots] for column in range(_TABLES)))
-        self._pixels: NDArray[np.uint8] = np.frombuffer(memory, np.uint8, offset=handle.table_bytes)
+        self.pixels: NDArray[np.uint8] = np.frombuffer(memory, np.uint8, offset=handle.table_bytes)
 
     def slot(self, number: int, length_bytes: int) -> NDArray[np.uint8]:
         """The first bytes of a slot: uint8, (length_bytes,), a view.
@@ -147,7 +148,7 @@ class Ring:
         if not (0 <= number < self.slots and 0 <= length_bytes <= self.slot_bytes):
             raise ValueError(f"slot {number} with {length_bytes} bytes")
         start = number * self.slot_bytes
-        return self._pixels[start : start + length_bytes]
+        return self.pixels[start : start + length_bytes]
 
 
 def _whole_pages(size_bytes: int) -> int:

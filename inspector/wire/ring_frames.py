@@ -153,6 +153,11 @@ class RingReceiver(ZeromqReceiver):
         super().__init__(context, endpoint, worker)
         self._ring = ring
 
+    @property
+    def memory(self) -> Pixels | None:
+        """As `FrameReceiver.memory`: all slots of the ring."""
+        return self._ring.pixels
+
     def _unpack(self, parts: list[memoryview]) -> ReceivedFrame:
         if kind_of(parts[0]) is not Kind.SLOT:
             return super()._unpack(parts)

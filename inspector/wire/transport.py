@@ -66,6 +66,10 @@ class FrameReceiver(Protocol):
     def socket(self) -> zmq.Socket[bytes]:
         """For a poller: readable when a frame waits."""
 
+    @property
+    def memory(self) -> Pixels | None:
+        """The memory that frames lie in, as long as this process lives; None if each has its own."""
+
     def grant(self, frames: int, *, beside: bool = False) -> None:
         """Lets the camera process, and each that comes after it, have so many frames on their way. Once.
 
