@@ -6,6 +6,7 @@ with the same calls can therefore run the engine without a GPU, and in the least
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -89,12 +90,10 @@ class CudaDevice:
         self.torch_device = torch.device("cuda", torch.cuda.current_device())
         # Shapes are fixed, so the search for the fastest convolution pays; it is over before the captures.
         torch.backends.cudnn.benchmark = True
-        # float32 means float32: TensorFloat-32 has ten bits.
+        # float32 means float32: TensorFloat-32, PyTorch's default for convolutions, has ten bits.
         torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
         self._pool: Any = torch.cuda.graph_pool_handle()
         self._sides: list[torch.cuda.Stream] = []
-        self._registered: list[Pixels] = []
 
     def lane(self) -> CudaLane:
         """As `Device.lane`: a stream."""
@@ -113,7 +112,8 @@ class CudaDevice:
                 f"the GPU can't read the frame ring of {memory.nbytes / 1e6:.0f} MB: "
                 f"{cudart.cudaGetErrorString(cudart.cudaError(code))}; set transport: zeromq"
             )
-        self._registered.append(memory)
+        # It keeps the memory as long as the device may read it; the end of the process lets go of all.
+        weakref.finalize(self, _unregister, memory).atexit = False
 
     def capture(self, work: Callable[[], None], lane: Lane) -> Callable[[], None]:
         """As `Device.capture`: a CUDA graph. All graphs share one pool of memory, so they run in one lane only."""
@@ -191,6 +191,10 @@ class CudaMark:
         """As `Mark.ms_before`."""
         assert isinstance(later, CudaMark)
         return float(self.event.elapsed_time(later.event))
+
+
+def _unregister(memory: Pixels) -> None:
+    torch.cuda.cudart().cudaHostUnregister(memory.ctypes.data)  # type: ignore[no-untyped-call]
 
 
 def _stream(device: torch.device) -> torch.cuda.Stream:
