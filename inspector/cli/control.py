@@ -19,7 +19,7 @@ _CHANGE_S = 600.0
 
 
 def control(
-    config_path: Path, action: Literal["status", "pause", "resume"], *, why: str = "", as_json: bool = False
+    config_path: Path, action: Literal["status", "pause", "resume", "reload"], *, why: str = "", as_json: bool = False
 ) -> str:
     """Asks the daemon that runs with a configuration, and says how its line stands then.
 

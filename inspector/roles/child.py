@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from inspector.domain.errors import CameraError, ConfigError, RecipeError
@@ -24,23 +25,38 @@ _DEATH_S = 1.0
 _QUIET_OPENMP = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
+@dataclass(frozen=True)
+class Limits:
+    """When a child is given up, and when it is started again.
+
+    Attributes:
+        budget: When it may be started again.
+        start_timeout_ns: A child that is not ready after so long is killed.
+        heartbeat_timeout_ns: A ready child without progress for so long is killed.
+        retry: When a child that had its camera and lost it is tried again, apart from the budget.
+    """
+
+    budget: RestartBudget
+    start_timeout_ns: int
+    heartbeat_timeout_ns: int
+    retry: LossRetry | None = None
+
+
 class Child:
     """A role's process. Never forked from the gate's state: a new interpreter with its orders in a file.
 
     Args:
         role: "camera" or "worker", the module under `inspector.roles`.
         make_job: Orders of an incarnation.
-        budget: When it may be started again.
+        limits: When it is given up, and when started again.
         folder: Private folder for the orders.
-        start_timeout_ns: A child that is not ready after so long is killed.
-        heartbeat_timeout_ns: A ready child without progress for so long is killed.
-        retry: When a child that had its camera and lost it is tried again, apart from the budget.
         number: Gives the number of the next incarnation; None counts up.
         pass_fds: File descriptors that the child inherits, under the same numbers.
         command: For trials: the command line before the path of the orders.
 
     Attributes:
         command: The same, for the next start.
+        limits: The same; may be changed at any time.
         incarnation: Number of the present or last process, 1 and up; 0 before the first.
         ready: It has said that it is ready and has not died since.
         restarts: Starts after the first.
@@ -52,12 +68,9 @@ class Child:
         self,
         role: str,
         make_job: Callable[[int], Job],
-        budget: RestartBudget,
+        limits: Limits,
         folder: Path,
         *,
-        start_timeout_ns: int,
-        heartbeat_timeout_ns: int,
-        retry: LossRetry | None = None,
         number: Callable[[], int] | None = None,
         pass_fds: tuple[int, ...] = (),
         command: list[str] | None = None,
@@ -69,14 +82,11 @@ class Child:
         self.exhausted = False
         self.exit_code: int | None = None
         self._make_job = make_job
-        self._budget = budget
-        self._retry = retry
+        self.limits = limits
         self._number = number
         self._retired = False
         self._pass_fds = pass_fds
         self._folder = folder
-        self._start_timeout_ns = start_timeout_ns
-        self._heartbeat_timeout_ns = heartbeat_timeout_ns
         self.command = command or [sys.executable, "-m", f"inspector.roles.{role}"]
         self._process: subprocess.Popen[bytes] | None = None
         self._start_due_ns: int | None = None
@@ -152,7 +162,7 @@ class Child:
                 self.start(now_ns)
             return False
         silent_ns = now_ns - self._progressed_ns
-        limit_ns = self._heartbeat_timeout_ns if self.ready else self._start_timeout_ns
+        limit_ns = self.limits.heartbeat_timeout_ns if self.ready else self.limits.start_timeout_ns
         if self._process.poll() is None and silent_ns > limit_ns:
             state = "no progress" if self.ready else "not ready"
             log.error("%s[%d]: %s for %.1f s, killed", self.role, self._process.pid, state, silent_ns / 1e9)
@@ -170,11 +180,11 @@ class Child:
             return True
         if code in _HOPELESS:
             self._start_due_ns, end = None, "starting it again would not help"
-        elif code == CameraError.exit_code and self._was_ready and self._retry is not None:
+        elif code == CameraError.exit_code and self._was_ready and self.limits.retry is not None:
             well_ns = now_ns - self._ready_ns if self._ready_ns is not None else 0
-            self._start_due_ns, end = self._retry.next_start_ns(now_ns, well_ns=well_ns), "given up"
+            self._start_due_ns, end = self.limits.retry.next_start_ns(now_ns, well_ns=well_ns), "given up"
         else:
-            self._start_due_ns, end = self._budget.next_start_ns(now_ns), "restart budget used up"
+            self._start_due_ns, end = self.limits.budget.next_start_ns(now_ns), "restart budget used up"
         self.exhausted = self._start_due_ns is None
         after = end if self.exhausted else "starting again"
         reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}"

@@ -28,6 +28,9 @@ class Station(Protocol):
     def rollback(self, who: str, why: str, view: str | None = None) -> None:
         """Begins to take up the former recipe, or raises."""
 
+    def reload(self, who: str, why: str) -> None:
+        """Takes up what has changed in the configuration's file, or raises."""
+
     def status(self) -> dict[str, Any]:
         """How the line stands."""
 
@@ -74,6 +77,8 @@ class ControlDesk:
                 station.pause()
             elif request.action == "resume":
                 station.resume()
+            elif request.action == "reload":
+                station.reload(asked.who, request.why)
             elif request.action == "rollback":
                 station.rollback(asked.who, request.why, request.view)
             elif request.recipe is not None:

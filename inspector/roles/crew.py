@@ -10,7 +10,7 @@ from pathlib import Path
 from inspector.config.schema import InspectorConfig
 from inspector.domain.restarts import LossRetry, RestartBudget
 from inspector.recipe.store import Recipe
-from inspector.roles.child import Child
+from inspector.roles.child import Child, Limits
 from inspector.roles.job import Job
 from inspector.wire.endpoints import RuntimeFolder
 from inspector.wire.ring import RingHandle
@@ -65,6 +65,23 @@ class Crew:
         self._aboard = aboard
         self._workers = itertools.count(1)
 
+    def follow(self, config: InspectorConfig) -> None:
+        """Takes up a changed configuration: for processes that are started from now on."""
+        self._config = config
+
+    def limits(self) -> Limits:
+        """When a camera process or worker may be started again, and how long things may take."""
+        supervision = self._config.supervision
+        return Limits(
+            RestartBudget(supervision.restarts, round(supervision.restart_window_s * 1e9)),
+            start_timeout_ns=round(supervision.start_timeout_s * 1e9),
+            heartbeat_timeout_ns=round(supervision.heartbeat_timeout_s * 1e9),
+            retry=LossRetry(
+                None if supervision.camera_retry_s is None else round(supervision.camera_retry_s * 1e9),
+                longest_pause_ns=round(supervision.camera_pause_s * 1e9),
+            ),
+        )
+
     def camera(self) -> Child:
         """The camera process."""
         return self._child("camera", self._job, None)
@@ -93,10 +110,12 @@ class Crew:
         return Child(
             role,
             self._job,
-            RestartBudget(_ANY_NUMBER, _SIDE_WINDOW_NS, pause_ns=1_000_000_000, longest_pause_ns=60_000_000_000),
+            Limits(
+                RestartBudget(_ANY_NUMBER, _SIDE_WINDOW_NS, pause_ns=1_000_000_000, longest_pause_ns=60_000_000_000),
+                start_timeout_ns=round(start_timeout_s * 1e9),
+                heartbeat_timeout_ns=round(heartbeat_timeout_s * 1e9),
+            ),
             self._folder.path,
-            start_timeout_ns=round(start_timeout_s * 1e9),
-            heartbeat_timeout_ns=round(heartbeat_timeout_s * 1e9),
         )
 
     def _job(self, incarnation: int, recipe: Recipe | None = None, *, standby: bool = False) -> Job:
@@ -117,18 +136,11 @@ class Crew:
         )
 
     def _child(self, role: str, make_job: Callable[[int], Job], number: Callable[[], int] | None) -> Child:
-        supervision = self._config.supervision
         return Child(
             role,
             make_job,
-            RestartBudget(supervision.restarts, round(supervision.restart_window_s * 1e9)),
+            self.limits(),
             self._folder.path,
-            start_timeout_ns=round(supervision.start_timeout_s * 1e9),
-            heartbeat_timeout_ns=round(supervision.heartbeat_timeout_s * 1e9),
-            retry=LossRetry(
-                None if supervision.camera_retry_s is None else round(supervision.camera_retry_s * 1e9),
-                longest_pause_ns=round(supervision.camera_pause_s * 1e9),
-            ),
             number=number,
             pass_fds=() if self._ring is None else (self._ring.fd,),
         )

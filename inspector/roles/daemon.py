@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import time
 import uuid
@@ -32,6 +33,7 @@ from inspector.roles.control_desk import ControlDesk
 from inspector.roles.desks import PartDesk, VerdictDesk, Watcher
 from inspector.roles.gate import Gate
 from inspector.roles.line import Desk, Line
+from inspector.roles.reload_desk import ReloadDesk
 from inspector.wire.archive_socket import ArchiveOutbox
 from inspector.wire.control import ControlSocket
 from inspector.wire.endpoints import RuntimeFolder, runtime_folder
@@ -100,6 +102,7 @@ def open_station(
     environ: Mapping[str, str],
     *,
     watcher: Watcher = lambda verdict: None,
+    load: Callable[[], InspectorConfig] | None = None,
     clock_ns: Callable[[], int] = time.monotonic_ns,
 ) -> Iterator[Station]:
     """A station with its sockets and outputs open; all closed at the end of the block.
@@ -108,6 +111,7 @@ def open_station(
         config: The configuration.
         environ: Process environment, for runtime folder and service manager.
         watcher: Told every verdict.
+        load: Reads the configuration again; None can't.
         clock_ns: Monotonic clock.
 
     Raises:
@@ -160,6 +164,7 @@ def open_station(
             stop_timeout_s=config.supervision.stop_timeout_s,
             parts=parts,
             control=ControlDesk(control, audit),
+            reload_desk=None if load is None else ReloadDesk(config, load, audit),
             clock_ns=clock_ns,
         )
         yield Station(gate, recipes, server.port)
@@ -235,12 +240,18 @@ def _line_metrics(families: Families, config: InspectorConfig, recipe: Recipe) -
 
 @contextlib.contextmanager
 def stop_signals(gate: Gate) -> Iterator[None]:
-    """SIGTERM and SIGINT make the gate stop; the handler only takes a note, the loop acts."""
+    """SIGTERM and SIGINT make the gate stop, SIGHUP makes it read its configuration again; the handler only takes a
+    note, the loop acts. To a daemon at a terminal SIGHUP says that the terminal is gone, and it stops.
+    """
+    at_terminal = os.isatty(0)
 
     def note(number: int, frame: FrameType | None) -> None:
-        gate.stopping = True
+        if number == signal.SIGHUP and not at_terminal:
+            gate.reloading = True
+        else:
+            gate.stopping = True
 
-    former = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    former = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     try:
         yield
     finally:
@@ -248,13 +259,20 @@ def stop_signals(gate: Gate) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run_daemon(config: InspectorConfig, environ: Mapping[str, str]) -> Tally:
+def run_daemon(
+    config: InspectorConfig, environ: Mapping[str, str], load: Callable[[], InspectorConfig] | None = None
+) -> Tally:
     """Runs a station until SIGTERM, SIGINT or the end of its source.
+
+    Args:
+        config: The configuration.
+        environ: Process environment.
+        load: Reads the configuration again, for SIGHUP; None can't.
 
     Returns:
         The final sums.
     """
-    with open_station(config, environ) as station, stop_signals(station.gate):
+    with open_station(config, environ, load=load) as station, stop_signals(station.gate):
         log.info(
             "station %s: recipe %s, deadline %g ms, metrics on http://%s:%d/metrics",
             config.station,

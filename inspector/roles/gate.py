@@ -19,6 +19,7 @@ from inspector.outputs.verdict_log import VerdictLog
 from inspector.roles.control_desk import ControlDesk
 from inspector.roles.desks import PartDesk
 from inspector.roles.line import Line
+from inspector.roles.reload_desk import ReloadDesk
 
 #: Longest wait for a message, so that children are watched and the heartbeat goes out.
 _TURN_MS = 20
@@ -40,10 +41,12 @@ class Gate:
         stop_timeout_s: Time from a stop signal to the end.
         parts: Brings the views together; None for a station with one line.
         control: Requests of people; None takes none.
+        reload_desk: Reads the configuration anew; None can't.
         clock_ns: Monotonic clock.
 
     Attributes:
         stopping: Set by a signal handler; the loop does the rest.
+        reloading: The same, to read the configuration anew and to open the log anew.
         lines: The same.
     """
 
@@ -60,9 +63,11 @@ class Gate:
         stop_timeout_s: float,
         parts: PartDesk | None = None,
         control: ControlDesk | None = None,
+        reload_desk: ReloadDesk | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.stopping = False
+        self.reloading = False
         self.lines = tuple(lines)
         self._station = station
         self._publisher = publisher
@@ -73,6 +78,7 @@ class Gate:
         self._stop_timeout_s = stop_timeout_s
         self._parts = parts
         self._control = control
+        self._reload_desk = reload_desk
         self._clock_ns = clock_ns
         self._serving = False
         self._heartbeat_ns = 0
@@ -126,6 +132,9 @@ class Gate:
             self._parts.expire()
         if self._control is not None:
             self._control.serve(self)
+        if self.reloading:
+            self.reloading = False
+            self._follow_signal()
         if not self.stopping:
             self._arm()
         now_ns = self._clock_ns()
@@ -162,6 +171,28 @@ class Gate:
             FatalError: There was none, or it can't be begun now.
         """
         self._line_of(view).rollback(who, why)
+
+    def reload(self, who: str, why: str) -> None:
+        """Takes up what has changed in the configuration's file.
+
+        Raises:
+            FatalError: Something of it can't be taken up now; the station goes on as it was.
+        """
+        if self._reload_desk is None:
+            raise FatalError("this station has no configuration file to read again")
+        self._reload_desk.reload(self.lines, who, why, paused=self._at_rest())
+
+    def _follow_signal(self) -> None:
+        if self._serving:
+            self._service_manager.notify("RELOADING=1")
+        self._verdict_log.reopen()
+        if self._reload_desk is not None:
+            self._reload_desk.try_to_reload(self.lines, "SIGHUP", paused=self._at_rest())
+        if self._serving:
+            self._service_manager.notify("READY=1")
+
+    def _at_rest(self) -> bool:
+        return self._state() == "paused" and all(line.tally().pending == 0 for line in self.lines)
 
     def status(self) -> dict[str, Any]:
         """How the station stands, for people and for JSON; of its views each as a station of its own."""

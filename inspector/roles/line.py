@@ -209,9 +209,35 @@ class Line:
         Raises:
             FatalError: It can't be begun now.
         """
+        self.check_activation()
+        self.recipes.begin(folder, who, why)
+
+    def check_activation(self) -> None:
+        """Raises FatalError if no change of the recipe can be begun now."""
         if not self.serving or self._closing or not self.worker.ready:
             raise FatalError("the line does not run; a recipe is taken up by a line that does")
-        self.recipes.begin(folder, who, why)
+        self.recipes.check_idle()
+
+    def follow(self, config: InspectorConfig, *, camera: bool, archive: bool, supervision: bool) -> None:
+        """Takes up what has changed in the configuration, the recipe aside.
+
+        Args:
+            config: The new one.
+            camera: The camera process starts anew.
+            archive: So do the processes of the archive.
+            supervision: Time limits and budgets are others.
+        """
+        self._config = config
+        self._crew.follow(config)
+        self.recipes.link = config.recipe
+        if supervision:
+            for child in (self.camera, *self._workers()):
+                child.limits = self._crew.limits()
+        if camera:
+            self.camera.tell("stop")
+        if archive:
+            for process in self._beside.values():
+                process.renew()
 
     def rollback(self, who: str, why: str) -> None:
         """Begins to take up the recipe that was in use before.

@@ -32,6 +32,7 @@ class RecipeDesk:
 
     Attributes:
         active: The recipe in use.
+        link: The path by which the configuration names it.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class RecipeDesk:
         self.active = ActiveRecipe(recipe)
         self._known = {self.active.hash: self.active}
         self._former: Path | None = None
-        self._link = link
+        self.link = link
         self._audit = audit
         self._admit = admit
         self._make_worker = make_worker
@@ -70,9 +71,13 @@ class RecipeDesk:
         Raises:
             FatalError: A change is under way.
         """
+        self.check_idle()
+        self._change = Changeover(folder, who, why, self._admit, self._make_worker)
+
+    def check_idle(self) -> None:
+        """Raises FatalError if a change is under way."""
         if self._change is not None and self._change.under_way:
             raise FatalError(f"a change is under way ({self._change.describe()}); wait for its end")
-        self._change = Changeover(folder, who, why, self._admit, self._make_worker)
 
     def begin_rollback(self, who: str, why: str) -> None:
         """Begins to take up the recipe that was in use before.
@@ -144,7 +149,7 @@ class RecipeDesk:
         }
         try:
             self._audit.append("activated", who=change.who, why=change.why, **facts)
-            point_to(self._link, change.folder)
+            point_to(self.link, change.folder)
         except OSError as error:
             return f"it can't be put on record: {error}"
         return None

@@ -36,7 +36,7 @@ class Request(BaseModel):
 
     version: Literal[1] = 1
     """Version of this schema."""
-    action: Literal["status", "pause", "resume", "activate", "rollback"]
+    action: Literal["status", "pause", "resume", "activate", "rollback", "reload"]
     """What is to be done."""
     recipe: Path | None = None
     """For activate: the recipe's folder."""

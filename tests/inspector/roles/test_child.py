@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from inspector.domain.restarts import LossRetry, RestartBudget
-from inspector.roles.child import Child
+from inspector.roles.child import Child, Limits
 
 
 class Bench:
@@ -22,11 +23,13 @@ class Bench:
         self.child = Child(
             "camera",
             lambda incarnation: SimpleNamespace(model_dump_json=lambda: "{}"),  # type: ignore[arg-type,return-value]
-            RestartBudget(restarts=2, window_ns=1_000_000, pause_ns=10),
+            Limits(
+                RestartBudget(restarts=2, window_ns=1_000_000, pause_ns=10),
+                start_timeout_ns=10**12,
+                heartbeat_timeout_ns=10**12,
+                retry=LossRetry(give_up_ns, longest_pause_ns=1000, pause_ns=10),
+            ),
             folder,
-            start_timeout_ns=10**12,
-            heartbeat_timeout_ns=10**12,
-            retry=LossRetry(give_up_ns, longest_pause_ns=1000, pause_ns=10),
             command=[sys.executable, "-S", "-c", f"raise SystemExit({code})"],
         )
         self.child.start(0)
@@ -101,7 +104,7 @@ def test_a_process_that_can_not_be_killed_holds_nobody_up(tmp_path: Path, caplog
     process.stdin.close()
     stuck: Any = Stuck()
     bench.child._process = stuck
-    bench.child._heartbeat_timeout_ns = bench.child._start_timeout_ns = 1000
+    bench.child.limits = replace(bench.child.limits, heartbeat_timeout_ns=1000, start_timeout_ns=1000)
     assert not bench.child.watch(1001)
     for now_ns in range(1002, 1100):
         assert not bench.child.watch(now_ns)

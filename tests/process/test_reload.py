@@ -1,0 +1,95 @@
+"""A changed configuration is taken up by the running line as a whole, or refused as a whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from inspector.outputs.audit_log import read_audit
+
+from .conftest import Daemon, StartDaemon, wait_for
+from .test_changeover import inspector
+
+pytestmark = pytest.mark.process
+
+CAMERA = {"kind": "synthetic", "rate": 20, "width_px": 64, "height_px": 64}
+
+
+def edit(daemon: Daemon, **sections: Any) -> None:
+    path = daemon.output.parent / "inspector.yaml"
+    config = yaml.safe_load(path.read_text())
+    for section, values in sections.items():
+        config[section] = config.get(section, {}) | values if isinstance(values, dict) else values
+    path.write_text(yaml.safe_dump(config))
+
+
+def said(daemon: Daemon, what: str, times: int = 1) -> None:
+    wait_for(lambda: daemon.errors().count(what) >= times, f"{what}\n{daemon.errors()}")
+
+
+def test_a_line_follows_its_configuration_and_refuses_what_it_can_not_follow(
+    start: StartDaemon, random_recipe: Path, tmp_path: Path
+) -> None:
+    audit = tmp_path / "audit.jsonl"
+    daemon = start(camera=CAMERA, audit_log=str(audit))
+    daemon.wait_for_verdicts(5)
+    other = tmp_path / "other"
+    shutil.copytree(random_recipe, other)
+
+    edit(daemon, recipe=str(other), line={"deadline_ms": 100})
+    daemon.process.send_signal(signal.SIGHUP)
+    said(daemon, "line.deadline_ms: can't change while the line runs")
+    assert json.loads(inspector(daemon, "status", "--json").stdout)["folder"] == str(random_recipe.resolve())
+
+    edit(daemon, line={"deadline_ms": 20_000}, supervision={"restarts": 0})
+    assert inspector(daemon, "reload", "--why", "batch 8").returncode == 0
+    said(daemon, f"recipe {other} is in use")
+    edit(daemon, speling="wrong")
+    refused = inspector(daemon, "reload", "--why", "batch 9")
+    assert refused.returncode != 0
+    assert "speling: unknown key" in refused.stderr
+    assert daemon.stop() == 0, daemon.errors()
+    daemon.check_ledger()
+    done = [record for record in read_audit(audit) if record["what"] == "reloaded"]
+    assert [(record["why"], set(record["keys"])) for record in done] == [
+        ("batch 8", {"recipe", "supervision.restarts"}),
+    ]
+
+
+def test_a_camera_is_set_up_anew_while_the_line_is_paused(start: StartDaemon) -> None:
+    daemon = start(camera=CAMERA)
+    daemon.wait_for_verdicts(5)
+    camera = daemon.child("camera")
+    edit(daemon, camera={"defect_ratio": 0.9})
+    refused = inspector(daemon, "reload", "--why", "more light")
+    assert refused.returncode != 0
+    assert "pause the line first" in refused.stderr
+    assert daemon.child("camera") == camera
+    assert inspector(daemon, "pause", "--why", "more light").returncode == 0
+    wait_for(lambda: json.loads(inspector(daemon, "status", "--json").stdout)["pending"] == 0, "open parts are settled")
+    assert inspector(daemon, "reload", "--why", "more light").returncode == 0
+    daemon.wait_for_child("camera", other_than=camera)
+    before = len(daemon.records())
+    assert inspector(daemon, "resume", "--why", "done").returncode == 0
+    daemon.wait_for_verdicts(before + 20)
+    assert daemon.stop() == 0, daemon.errors()
+    assert set(daemon.check_ledger()) <= {"score_within_threshold", "score_above_threshold", "shutdown"}
+
+
+def test_the_verdict_log_goes_on_in_a_new_file(start: StartDaemon) -> None:
+    daemon = start(camera=CAMERA)
+    daemon.wait_for_verdicts(5)
+    kept = daemon.log.with_suffix(".1")
+    daemon.log.rename(kept)
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: len(daemon.records()) > 5, f"verdicts in the new file\n{daemon.errors()}")
+    said(daemon, "nothing has changed")
+    assert daemon.stop() == 0, daemon.errors()
+    daemon.log.write_text(kept.read_text() + daemon.log.read_text())
+    daemon.check_ledger()
