@@ -83,6 +83,27 @@ def test_a_table_for_people(folder: ArchiveFolder, config: Path) -> None:
     folder.close()
 
 
+def test_outlines_are_listed_and_copied(folder: ArchiveFolder, config: Path, tmp_path: Path) -> None:
+    name = "2026-03-01/{}0000-press-01234567-{:06d}-fail"
+    folder.outline(name.format(17, 5), {"defects": [{}, {}], "area_px": 153}, b"picture")
+    folder.outline(name.format(15, 3), {"problem": "the frame is too small"}, b"")
+    lines = run("list", "-c", str(config), "--decision", "fail").splitlines()
+    assert "defects" in lines[0].split()
+    assert "  2, 153 px  " in lines[1]
+    assert "  not refined  " in lines[2]
+    assert lines[3].split()[-2:] == ["score_above_threshold", name.format(13, 1)]
+    found = json.loads(run("list", "-c", str(config), "--json", "--decision", "fail"))
+    assert [(entry["defects"], entry["defects_px"], entry["problem"]) for entry in found] == [
+        (2, 153, None),
+        (None, None, "the frame is too small"),
+        (None, None, None),
+    ]
+    run("export", str(tmp_path / "copies"), "-c", str(config), "--decision", "fail", "--limit", "1")
+    suffixes = sorted(path.name.split("fail", 1)[1] for path in (tmp_path / "copies").iterdir())
+    assert suffixes == [".json", ".outlines.json", ".outlines.png", ".png"]
+    folder.close()
+
+
 def test_export_copies_all_files_of_an_entry(folder: ArchiveFolder, config: Path, tmp_path: Path) -> None:
     target = tmp_path / "copies"
     assert "3 entries copied" in run("export", str(target), "-c", str(config), "--decision", "fail")

@@ -16,7 +16,15 @@ import numpy as np
 import pytest
 
 from inspector.domain.frame import Pixels
-from inspector.outputs.archive import INDEX, ArchiveFolder, entry_files, stored_entries, write_synced
+from inspector.outputs.archive import (
+    INDEX,
+    ArchiveFolder,
+    entry_files,
+    entry_frame,
+    stored_entries,
+    write_synced,
+)
+from inspector.outputs.archive_index import ArchiveIndex, Entry
 
 #: 2026-03-01 12:00:00 by the clock of any place.
 NOON_S = time.mktime((2026, 3, 1, 12, 0, 0, 0, 0, -1))
@@ -298,4 +306,161 @@ def test_an_index_that_does_not_take_the_row_leaves_no_entry(opened: Open, monke
     with pytest.raises(sqlite3.OperationalError):
         folder.keep(record(1), picture())
     assert files(folder) == []
+    folder.close()
+
+
+OUTLINES = {"image": "a", "defects": [{"area_px": 30}, {"area_px": 12}], "area_px": 42}
+PICTURE = b"a picture of 60 bytes" + bytes(39)
+
+
+def suffixes(folder: ArchiveFolder, part: int) -> set[str]:
+    return {name.split("fail", 1)[1] for name in files(folder) if f"-{part:06d}-fail" in name}
+
+
+def indexed(folder: ArchiveFolder, name: str) -> Entry:
+    entry = folder._index.get(name)
+    assert entry is not None
+    return entry
+
+
+def on_disk(folder: ArchiveFolder) -> int:
+    return sum(path.stat().st_size for path in folder.path.glob("20*/*"))
+
+
+def test_outlines_are_a_part_of_their_entry(opened: Open) -> None:
+    folder = opened()
+    entry = folder.keep(record(1, recipe_hash="ab12"), picture(), picture(1, (8, 9, 3)))
+    assert folder.outline(entry.name, OUTLINES, PICTURE)
+    assert suffixes(folder, 1) == {".json", ".png", ".map.jpg", ".outlines.json", ".outlines.png"}
+    stored = indexed(folder, entry.name)
+    assert (stored.defects, stored.defects_px, stored.problem, stored.refined) == (2, 42, None, True)
+    assert stored.recipe_hash == "ab12"
+    assert folder.bytes == stored.bytes == on_disk(folder)
+    assert list(stored_entries(folder.path)) == [stored]
+    assert (folder.path / f"{entry.name}.outlines.png").read_bytes() == PICTURE
+    assert entry_frame(folder.path, entry.name) == (folder.path / f"{entry.name}.png").read_bytes()
+    assert folder.outline(entry.name, OUTLINES | {"area_px": 1}, b""), "told twice"
+    assert indexed(folder, entry.name) == stored
+    folder.close()
+
+
+def test_why_there_are_no_outlines_is_kept_without_a_picture(opened: Open) -> None:
+    folder = opened()
+    entry = folder.keep(record(1), picture())
+    folder.outline(entry.name, {"problem": "too small"}, b"")
+    assert suffixes(folder, 1) == {".json", ".png", ".outlines.json"}
+    stored = indexed(folder, entry.name)
+    assert (stored.defects, stored.problem, stored.refined) == (None, "too small", True)
+    assert not folder.outline("2026-03-01/120000-press.1-01234567-000099-fail", OUTLINES, PICTURE)
+    folder.close()
+
+
+def test_outlines_count_in_the_quota_and_go_with_their_entry(opened: Open) -> None:
+    folder = opened()
+    entries = [folder.keep(record(part), picture(part)) for part in range(3)]
+    quota_bytes = folder.bytes + 500
+    folder.close()
+    folder = opened(quota_bytes=quota_bytes)
+    assert folder.outline(entries[2].name, OUTLINES, bytes(1000))
+    assert suffixes(folder, 0) == set(), "it made room"
+    assert folder.bytes == on_disk(folder) <= quota_bytes
+    assert not folder.outline(entries[1].name, OUTLINES, bytes(quota_bytes - entries[1].bytes - 200))
+    assert suffixes(folder, 1) == set(), "it was the oldest itself"
+    with pytest.raises(OSError, match="larger than the whole quota"):
+        folder.outline(folder.keep(record(4), picture()).name, OUTLINES, bytes(quota_bytes))
+    for part in range(5, 12):
+        folder.keep(record(part), picture(part))
+    assert suffixes(folder, 2) == set()
+    assert folder.bytes == on_disk(folder)
+    folder.close()
+
+
+@pytest.mark.parametrize("fails_at", [1, 2])
+def test_a_disk_that_fails_leaves_the_entry_as_it_was(opened: Open, fails_at: int) -> None:
+    folder = opened(write=Disk(2 + fails_at, errno.ENOSPC))
+    entry = folder.keep(record(1), picture())
+    before = files(folder)
+    with pytest.raises(OSError, match="No space left"):
+        folder.outline(entry.name, OUTLINES, PICTURE)
+    assert files(folder) == before
+    assert indexed(folder, entry.name) == entry
+    assert folder.bytes == on_disk(folder)
+    assert folder.outline(entry.name, OUTLINES, PICTURE)  # there is room again
+    folder.close()
+
+
+def test_an_index_that_does_not_take_outlines_leaves_none(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = opened()
+    entry = folder.keep(record(1), picture())
+
+    def full(entry: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(folder._index, "update", full)
+    with pytest.raises(sqlite3.OperationalError):
+        folder.outline(entry.name, OUTLINES, PICTURE)
+    assert suffixes(folder, 1) == {".json", ".png"}
+    folder.close()
+
+
+def test_a_process_killed_while_it_wrote_outlines_leaves_whole_ones_or_none(opened: Open) -> None:
+    folder = opened()
+    entries = [folder.keep(record(part), picture(part)) for part in range(3)]
+    folder.close()
+    for part, names in ((0, (".outlines.png.partial", ".outlines.json.partial")), (1, (".outlines.png",))):
+        for name in names:
+            (folder.path / f"{entries[part].name}{name}").write_bytes(b"half")
+    # Both renamed, the index not told.
+    (folder.path / f"{entries[2].name}.outlines.png").write_bytes(PICTURE)
+    (folder.path / f"{entries[2].name}.outlines.json").write_text(json.dumps(OUTLINES))
+    folder = opened()
+    assert [suffixes(folder, part) for part in range(2)] == [{".json", ".png"}] * 2
+    assert [indexed(folder, entry.name).defects for entry in entries] == [None, None, 2]
+    assert folder.bytes == on_disk(folder)
+    oldest = folder._index.oldest()
+    assert oldest is not None
+    assert oldest.name == entries[0].name, "entries keep their places"
+    folder.close()
+
+
+def test_outlines_that_can_not_be_read_are_made_again(opened: Open) -> None:
+    folder = opened()
+    entry = folder.keep(record(1), picture())
+    folder.outline(entry.name, OUTLINES, PICTURE)
+    folder.close()
+    (folder.path / f"{entry.name}.outlines.json").write_text("[]")
+    (folder.path / INDEX).unlink()
+    folder = opened()
+    assert not indexed(folder, entry.name).refined
+    assert folder.outline(entry.name, OUTLINES, PICTURE)
+    assert folder.bytes == on_disk(folder)
+    folder.close()
+
+
+def test_an_index_of_the_former_version_is_made_anew(opened: Open, caplog: pytest.LogCaptureFixture) -> None:
+    # Of the first release: it knows neither recipes nor outlines.
+    folder = opened()
+    entries = [folder.keep(record(part, recipe_hash="ab12"), picture(part)) for part in range(3)]
+    folder.outline(entries[1].name, OUTLINES, PICTURE)
+    expected = [indexed(folder, entry.name) for entry in entries]
+    folder.close()
+    index = folder.path / INDEX
+    for path in folder.path.glob(f"{INDEX}*"):
+        path.unlink()
+    with sqlite3.connect(index) as link:
+        link.execute(
+            "CREATE TABLE entry (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, archived_s REAL, "
+            "bytes INTEGER, time_s REAL, part INTEGER, decision TEXT, cause TEXT, score REAL, source TEXT)"
+        )
+        link.execute("INSERT INTO entry (name) VALUES ('2026-03-01/120000-s-r-000001-fail')")
+    link.close()
+    with pytest.raises(sqlite3.DatabaseError, match="of version 0"):
+        ArchiveIndex(index, read_only=True)
+    folder = opened()
+    assert "made anew from the files" in caplog.text
+    assert [indexed(folder, entry.name) for entry in entries] == expected
+    assert folder.entries == 3
+    assert [entry.part for entry in folder._index.unrefined("ab12")] == [2, 0]
+    assert folder._index.count_unrefined("ab12") == 2
+    assert folder._index.count_unrefined("cd34") == 0
     folder.close()

@@ -28,7 +28,7 @@ from inspector.roles.archive_link import ArchiveLink
 from inspector.roles.archive_tap import ArchiveTap
 from inspector.roles.job import Job
 from inspector.roles.lifeline import Lifeline
-from inspector.wire.archive_socket import ArchivedFrame
+from inspector.wire.archive_socket import ArchivedFrame, ArchivedOutlines
 from inspector.wire.messages import FrameHeader, State
 
 PIXELS = np.zeros((4, 6), np.uint8)
@@ -57,10 +57,14 @@ class Inbox:
 class Writer:
     def __init__(self) -> None:
         self.taken: list[tuple[dict[str, Any], Pixels]] = []
+        self.outlined: list[ArchivedOutlines] = []
         self.stopped = False
 
     def offer(self, record: dict[str, Any], pixels: Pixels) -> None:
         self.taken.append((record, pixels))
+
+    def outline(self, found: ArchivedOutlines) -> None:
+        self.outlined.append(found)
 
     def counts(self) -> dict[str, float]:
         return {"written": len(self.taken)}
@@ -88,7 +92,7 @@ def test_the_loop_brings_frames_and_verdicts_together_and_ends_with_the_disk(tmp
 
     inbox, gate, writer = Inbox(lambda: os.write(writing, b"stop\n")), Gate(), Writer()
     inbox.turns = [
-        [ArchivedFrame(header(1), PIXELS), {"trigger": 2}],
+        [ArchivedFrame(header(1), PIXELS), {"trigger": 2}, ArchivedOutlines("1", {"problem": ""}, b"")],
         [{"trigger": 1}, ArchivedFrame(header(2), PIXELS), ArchivedFrame(header(3), PIXELS)],
     ]
     settings = Archive(folder=tmp_path)
@@ -97,6 +101,7 @@ def test_the_loop_brings_frames_and_verdicts_together_and_ends_with_the_disk(tmp
     ends: tuple[Any, ...] = (inbox, gate, writer)
     ArchiveRole(job, settings, *ends, Lifeline(reading), clock_ns).run()
     assert [record["trigger"] for record, _ in writer.taken] == [1, 2]
+    assert [found.entry for found in writer.outlined] == ["1"]
     assert writer.stopped
     assert [state.state for state in gate.said][:: len(gate.said) - 1] == ["ready", "stopped"]
     assert {(state.role, state.incarnation) for state in gate.said} == {("archive", 4)}

@@ -16,6 +16,7 @@ from inspector.domain.frame import Pixels
 from inspector.outputs.archive import INDEX, ArchiveFolder, stored_entries
 from inspector.roles import archive_writer as module
 from inspector.roles.archive_writer import ArchiveWriter
+from inspector.wire.archive_socket import ArchivedOutlines
 
 PATIENCE_S = 20.0
 
@@ -138,6 +139,56 @@ def test_an_index_damaged_while_it_runs_is_made_anew(tmp_path: Path, monkeypatch
     assert (writer.written, writer.failed, len(folders)) == (2, 1, 2)
     assert writer.counts()["entries"] == 2
     assert len(list(stored_entries(tmp_path))) == 2
+
+
+def test_outlines_are_written_and_make_way_for_entries(tmp_path: Path) -> None:
+    goes_on = threading.Event()
+    waits = False
+
+    def slow(path: Path, data: bytes) -> None:
+        assert not waits or goes_on.wait(PATIENCE_S)
+        path.write_bytes(data)
+
+    writer = ArchiveWriter(opener(tmp_path, write=slow), 4)
+    writer.start()
+    for part in range(2):
+        writer.offer(record(part), PIXELS)
+    wait_for(lambda: writer.written == 2)
+    first, second = (entry.name for entry in stored_entries(tmp_path))
+    writer.outline(ArchivedOutlines(first, {"defects": [], "area_px": 0}, b"picture"))
+    writer.outline(ArchivedOutlines("somebody else's", {"problem": ""}, b""))
+    wait_for(lambda: next(stored_entries(tmp_path)).defects == 0)
+    waits = True
+    writer.offer(record(2), PIXELS)
+    wait_for(lambda: writer.counts()["waiting"] == 0)  # the thread has it, and waits for the disk
+    for part in range(3, 6):
+        writer.offer(record(part), PIXELS)
+    writer.outline(ArchivedOutlines(second, {"problem": "too late"}, b""))
+    goes_on.set()
+    writer.stop(PATIENCE_S)
+    assert (writer.written, writer.failed, writer.overrun) == (6, 0, 0)
+    assert sum(entry.refined for entry in stored_entries(tmp_path)) == 1
+    assert writer.counts()["bytes"] == sum(path.stat().st_size for path in tmp_path.glob("20*/*"))
+
+
+def test_outlines_that_the_disk_does_not_take_are_no_lost_entry(tmp_path: Path) -> None:
+    full = False
+
+    def write(path: Path, data: bytes) -> None:
+        if full:
+            raise OSError(28, "No space left on device")
+        path.write_bytes(data)
+
+    writer = ArchiveWriter(opener(tmp_path, write=write), 10)
+    writer.start()
+    writer.offer(record(0), PIXELS)
+    wait_for(lambda: writer.written == 1)
+    full = True
+    (entry,) = stored_entries(tmp_path)
+    writer.outline(ArchivedOutlines(entry.name, {"problem": "x"}, b""))
+    writer.stop(PATIENCE_S)
+    assert (writer.written, writer.failed) == (1, 0)
+    assert list(stored_entries(tmp_path)) == [entry]
 
 
 def test_maps_are_drawn_while_there_is_time_and_a_map_that_fails_costs_only_itself(tmp_path: Path) -> None:

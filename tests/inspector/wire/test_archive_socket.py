@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import zmq
 
 from inspector.domain.frame import PixelFormat, Pixels
-from inspector.wire.archive_socket import ArchivedFrame, ArchiveInbox, ArchiveOutbox
+from inspector.wire.archive_socket import ArchivedFrame, ArchivedOutlines, ArchiveInbox, ArchiveMessage, ArchiveOutbox
 from inspector.wire.messages import FrameHeader
 
 PATIENCE_MS = 20_000
@@ -38,8 +37,8 @@ def connected(outbox: ArchiveOutbox) -> None:
     assert outbox._socket.poll(PATIENCE_MS, zmq.POLLOUT)
 
 
-def received(inbox: ArchiveInbox, count: int) -> list[ArchivedFrame | dict[str, Any]]:
-    found: list[ArchivedFrame | dict[str, Any]] = []
+def received(inbox: ArchiveInbox, count: int) -> list[ArchiveMessage]:
+    found: list[ArchiveMessage] = []
     while len(found) < count and inbox.socket.poll(PATIENCE_MS):
         found += inbox.messages(10)
     return found
@@ -71,6 +70,17 @@ def test_a_verdict_arrives_as_it_was(context: zmq.Context, endpoint: str) -> Non
     outbox.close()
 
 
+@pytest.mark.parametrize("picture", [b"a picture", b""])
+def test_outlines_arrive_as_they_were(context: zmq.Context, endpoint: str, picture: bytes) -> None:
+    inbox, outbox = ArchiveInbox(context, endpoint), ArchiveOutbox.for_outlines(context, endpoint)
+    record = {"defects": [{"area_px": 3}], "area_px": 3} if picture else {"problem": "zu groß"}
+    connected(outbox)
+    assert outbox.outlines(ArchivedOutlines("2026-01-01/1-fail", record, picture))
+    assert received(inbox, 1) == [ArchivedOutlines("2026-01-01/1-fail", record, picture)]
+    inbox.close()
+    outbox.close()
+
+
 def test_without_an_archive_process_everything_is_refused_at_once_and_nothing_kept(
     context: zmq.Context, endpoint: str
 ) -> None:
@@ -79,7 +89,8 @@ def test_without_an_archive_process_everything_is_refused_at_once_and_nothing_ke
     assert not outbox.has_room()
     outbox.frame(header(1, pixels), pixels)
     outbox.verdict({"trigger": 1})
-    assert (outbox.sent, outbox.refused) == (0, 3)
+    assert not outbox.outlines(ArchivedOutlines("1", {"problem": ""}, b""))
+    assert (outbox.sent, outbox.refused) == (0, 4)
     inbox = ArchiveInbox(context, endpoint)
     connected(outbox)
     assert outbox.has_room()
@@ -116,6 +127,13 @@ def test_an_archive_process_that_takes_nothing_holds_nobody_up(context: zmq.Cont
         [b'{"trigger": "1"}'],
         [b'{"trigger": true}'],
         [b"INSP", b"pixels"],
+        [b"{", b""],
+        [b'{"entry": 1, "record": {"problem": ""}}', b""],
+        [b'{"entry": "1", "record": []}', b""],
+        [b'{"entry": "1", "record": {"defects": []}}', b""],
+        [b'{"entry": "1", "record": {"defects": [], "area_px": true}}', b""],
+        [b'{"entry": "1", "record": {"problem": null}}', b""],
+        [b'{"entry": "1", "record": {"problem": ""}}', b"", b""],
         [header(1, np.zeros((4, 4), np.uint8)).encode(), bytes(15)],
         [header(1, np.zeros((4, 4), np.uint8)).encode(), bytes(16), b"more"],
     ],
