@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
 import platform
 import resource
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -16,25 +18,28 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 import inspector
+from inspector.benchmark.contender import Contender
 from inspector.benchmark.machine import processor_name
 from inspector.benchmark.plain import PlainMapping
 from inspector.benchmark.samples import Latency, paired_ratio
 from inspector.benchmark.trial import PAIRS, PairName, network_record, trial_network
 from inspector.domain.errors import EngineError
 from inspector.domain.frame import Pixels
-from inspector.engines.base import Engine
+from inspector.domain.precision import Precision
+from inspector.engines.base import Engine, PipelinedEngine
 from inspector.engines.capabilities import cpu_has_bfloat16
 from inspector.engines.eager import EagerEngine
-from inspector.engines.openvino_cpu import OpenVinoEngine, Precision
+from inspector.engines.openvino_cpu import OpenVinoEngine
 from inspector.models.detector import Detector
 from inspector.models.folding import fold_batch_norms
 from inspector.models.network import InspectionNetwork
 from inspector.models.partition import partition
 from inspector.models.preprocess import Preprocess
 from inspector.recipe.manifest import Geometry, Normalisation
+from inspector.roles.cuda_engine import build_cuda_engine
 
 #: Largest relative difference of a score from the plain implementation's, by precision.
-TOLERANCES: dict[str, float] = {"float32": 1e-4, "bfloat16": 2e-2}
+TOLERANCES: dict[Precision, float] = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 5e-3}
 _FRAMES = 16
 _PLAIN = "plain PyTorch"
 
@@ -66,36 +71,6 @@ class Orders:
     detectors: tuple[Literal["pfm", "padim", "patchcore", "cflow-ad"], ...] = ()
 
 
-@dataclass
-class Contender:
-    """Something that scores frames, and how long it took."""
-
-    name: str
-    precision: str
-    score: Callable[[Sequence[Pixels]], list[float]]
-    batches: tuple[int, ...]
-    compared: bool = True
-    per_frame_ms: dict[int, list[float]] = field(default_factory=dict)
-    calls_ms: list[float] = field(default_factory=list)
-    cpu_ms: list[float] = field(default_factory=list)
-
-    def measure(self, frames: Sequence[Pixels], seconds: float) -> None:
-        """One round: each batch size for `seconds`, at least three calls."""
-        for batch in self.batches:
-            calls: list[float] = []
-            cpu = time.process_time()
-            begun = time.perf_counter()
-            while len(calls) < 3 or time.perf_counter() - begun < seconds:
-                chosen = [frames[(len(calls) * batch + index) % len(frames)] for index in range(batch)]
-                start = time.perf_counter()
-                self.score(chosen)
-                calls.append(1e3 * (time.perf_counter() - start))
-            self.per_frame_ms.setdefault(batch, []).append(float(np.median(calls)) / batch)
-            if batch == 1:
-                self.calls_ms += calls
-                self.cpu_ms.append(1e3 * (time.process_time() - cpu) / len(calls))
-
-
 def measure_engines(orders: Orders, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     """Runs every contender and returns the record for JSON.
 
@@ -107,9 +82,13 @@ def measure_engines(orders: Orders, say: Callable[[str], None] = lambda text: No
         EngineError: An engine is not to be had here, or gives other scores than the plain implementation.
     """
     torch.set_num_threads(orders.threads)
-    rng = np.random.default_rng(0)
-    frames = [rng.integers(0, 256, (orders.frame_px, orders.frame_px), np.uint8) for _ in range(_FRAMES)]
+    pool = np.random.default_rng(0).integers(0, 256, (_FRAMES, orders.frame_px, orders.frame_px), np.uint8)
+    frames = list(pool)
+    torch.backends.cudnn.allow_tf32 = False  # for the check; each is measured in its own arithmetic
     contenders = _contenders(orders, say)
+    for contender in contenders:
+        if contender.engine is not None:
+            contender.engine.register(pool)  # as the line's frame ring
     say("checking that the scores agree")
     expected = contenders[0].score(frames)
     differences = {}
@@ -117,7 +96,7 @@ def measure_engines(orders: Orders, say: Callable[[str], None] = lambda text: No
         if contender.compared:
             differences[contender.name] = _difference(contender, frames, expected)
         contender.measure(frames, 0.0)  # warm-up
-        contender.per_frame_ms, contender.calls_ms, contender.cpu_ms = {}, [], []
+        contender.forget()
     for number in range(orders.rounds):
         say(f"round {number + 1} of {orders.rounds}")
         for contender in contenders:
@@ -132,6 +111,7 @@ def measure_engines(orders: Orders, say: Callable[[str], None] = lambda text: No
                 "precision": contender.precision,
                 "largest_score_difference": differences.get(contender.name),
                 "latency": Latency.of(contender.calls_ms).as_record(),
+                "latency_on_device": Latency.of(contender.device_ms).as_record() if contender.device_ms else None,
                 "frames_per_second": {
                     str(batch): round(1e3 / float(np.median(times)), 2)
                     for batch, times in contender.per_frame_ms.items()
@@ -144,6 +124,7 @@ def measure_engines(orders: Orders, say: Callable[[str], None] = lambda text: No
             for contender in contenders
         ],
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_device_memory_bytes": torch.cuda.max_memory_allocated() if orders.device == "cuda" else None,
     }
 
 
@@ -154,6 +135,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": processor_name(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "cuda_version": torch.version.cuda,
         "bfloat16": cpu_has_bfloat16(),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -166,35 +148,72 @@ def _contenders(orders: Orders, say: Callable[[str], None]) -> list[Contender]:
     """The plain implementation first, then the engines, then the other detectors."""
     pair = PAIRS[orders.pair]
     input_px = (orders.size_px, orders.size_px)
-    preprocess = Preprocess(Geometry(width_px=orders.size_px, height_px=orders.size_px), Normalisation())
+    if orders.device == "cuda" and not torch.cuda.is_available():
+        raise EngineError("PyTorch finds no CUDA device; take --device cpu")
+    side = orders.frame_px
+    geometry = Geometry(width_px=orders.size_px, height_px=orders.size_px, frame_px=(side, side), channels=1)
+    preprocess = Preprocess(geometry, Normalisation())
     network = trial_network(network_record(pair, "mb-pfm"), input_px)
     assert isinstance(network, InspectionNetwork)
-    plain = PlainMapping(preprocess, network, orders.device)
-    contenders = [Contender(_PLAIN, "float32", plain.scores, (1,))]
+    plain = PlainMapping(preprocess, copy.deepcopy(network), orders.device)
+    contenders = [Contender(_PLAIN, "float32", plain.scores, (1,), arithmetic=_as_pytorch_is)]
     for name, precision in _engines(orders.device):
         say(f"building {name}")
-        engine = _engine(name, precision, preprocess, network, orders)
-        contenders.append(Contender(name, precision, _scores_of(engine), orders.batches))
+        contenders.append(_contender(name, name, precision, preprocess, network, orders))
     for detector in orders.detectors:
         say(f"building {detector}")
         other = trial_network(network_record(pair, detector), input_px)
         name, precision = _engines(orders.device)[0]
-        engine = _engine(name, precision, preprocess, other, orders)
-        contenders.append(Contender(f"{detector}, {name}", precision, _scores_of(engine), orders.batches, False))
+        contenders.append(_contender(f"{detector}, {name}", name, precision, preprocess, other, orders, compared=False))
     return contenders
+
+
+def _contender(
+    title: str,
+    engine_name: str,
+    precision: Precision,
+    preprocess: Preprocess,
+    network: Detector,
+    orders: Orders,
+    *,
+    compared: bool = True,
+) -> Contender:
+    engine = _engine(engine_name, precision, copy.deepcopy(preprocess), network, orders)
+    return Contender(
+        title,
+        precision,
+        _scores_of(engine),
+        orders.batches,
+        compared,
+        engine=engine if isinstance(engine, PipelinedEngine) else None,
+        arithmetic=_as_pytorch_is if isinstance(engine, EagerEngine) else nullcontext,
+    )
+
+
+@contextlib.contextmanager
+def _as_pytorch_is() -> Iterator[None]:
+    """PyTorch's defaults, which who takes it as it is gets: TensorFloat-32 on a GPU, no search for algorithms."""
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=True):
+        yield
 
 
 def _engines(device: str) -> list[tuple[str, Precision]]:
     if device == "cuda":
-        return [("pytorch float32", "float32")]
+        cuda: tuple[Precision, ...] = ("float32", "bfloat16", "float16")
+        return [("pytorch float32", "float32"), *((f"cuda {precision}", precision) for precision in cuda)]
     engines: list[tuple[str, Precision]] = [("pytorch float32", "float32"), ("openvino float32", "float32")]
     return [*engines, ("openvino bfloat16", "bfloat16")] if cpu_has_bfloat16() else engines
 
 
 def _engine(name: str, precision: Precision, preprocess: Preprocess, network: Detector, orders: Orders) -> Engine:
+    if name.startswith("cuda"):
+        engine = build_cuda_engine(preprocess, network, precision, max_batch=max(orders.batches))
+        engine.warm_up(np.zeros((orders.frame_px, orders.frame_px), np.uint8))
+        return engine
     folded = fold_batch_norms(network)
     if name.startswith("pytorch"):
         return EagerEngine(preprocess, folded, device=orders.device, max_batch=max(orders.batches))
+    assert precision != "float16"  # not in _engines for the CPU
     body, head = partition(folded)
     return OpenVinoEngine(
         preprocess,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 
+from inspector.domain.precision import Precision
 from inspector.models.backbones import freeze
 from inspector.models.detector import Detector
 from inspector.models.preprocess import Preprocess
@@ -88,8 +89,9 @@ def trial_recipe(
     folder: Path,
     pair: Pair,
     size_px: int,
-    precision: Literal["float32", "bfloat16"],
+    precision: Precision,
     limit: float | None = None,
+    frame_px: int | None = None,
 ) -> Recipe:
     """Writes a recipe of MB-PFM with a threshold that says nothing.
 
@@ -99,11 +101,15 @@ def trial_recipe(
         size_px: Side of the network's input.
         precision: Precision that the line is to use; the golden score is float32's all the same.
         limit: The threshold; default the golden frame's score.
+        frame_px: Side of every frame, grey; default frames of any size.
     """
     geometry = Geometry(width_px=size_px, height_px=size_px)
+    if frame_px is not None:
+        geometry = geometry.model_copy(update={"frame_px": (frame_px, frame_px), "channels": 1})
     record = network_record(pair, "mb-pfm")
     network = trial_network(record, (size_px, size_px))
-    golden = np.random.default_rng(_SEED).integers(0, 256, (size_px, size_px), np.uint8)
+    side_px = size_px if frame_px is None else frame_px
+    golden = np.random.default_rng(_SEED).integers(0, 256, (side_px, side_px), np.uint8)
     with torch.inference_mode():
         score = float(network(Preprocess(geometry, Normalisation())(torch.from_numpy(golden))).scores[0])
     threshold = ThresholdRecord(
@@ -133,5 +139,12 @@ def trial_recipe(
 
 
 if __name__ == "__main__":
-    _folder, _pair, _size, _precision, *_limit = sys.argv[1:]
-    trial_recipe(Path(_folder), PAIRS[_pair], int(_size), _precision, *map(float, _limit))  # type: ignore[index, arg-type]
+    _parser = argparse.ArgumentParser()
+    _parser.add_argument("folder", type=Path)
+    _parser.add_argument("pair", choices=PAIRS)
+    _parser.add_argument("size_px", type=int)
+    _parser.add_argument("precision", choices=get_args(Precision))
+    _parser.add_argument("limit", type=float, nargs="?")
+    _parser.add_argument("--frame", dest="frame_px", type=int)
+    _orders = _parser.parse_args()
+    trial_recipe(**{**vars(_orders), "pair": PAIRS[_orders.pair]})

@@ -20,8 +20,14 @@ from inspector.benchmark.line import LineRun, measure_line
 from inspector.cli.results import write_json, write_text
 from inspector.config.schema import Worker
 from inspector.domain.errors import FatalError
+from inspector.domain.precision import Precision
 
 _DEADLINE_MS = 500.0
+#: Batch sizes of the engines, and the largest of the line.
+_BATCHES = {"cpu": (1, 4), "cuda": (1, 2, 4, 8, 16, 32)}
+#: What is measured where nothing is said: the line's precision, and its rates.
+_PRECISIONS: dict[str, Precision] = {"cpu": "float32", "cuda": "float16"}
+_RATES = {"cpu": (30.0, 60.0), "cuda": (60.0, 240.0, 1000.0)}
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,10 @@ class Bench:
         frame_px: Side of the frames.
         threads: Threads of the network.
         device: "cpu" or "cuda".
-        precision: Precision of the line's worker.
+        precision: Precision of the line's worker; None takes the device's own.
         rounds: Rounds of the engines; 0 leaves them out.
         detectors: Other detectors to compare.
-        rates: Offered rates of the line; empty leaves the line out.
+        rates: Offered rates of the line; empty leaves the line out, None takes the device's own.
         seconds: Duration of each run of the line.
         json_path: Where to write the record.
         plot_path: Where to write the chart.
@@ -48,13 +54,23 @@ class Bench:
     frame_px: int
     threads: int
     device: Literal["cpu", "cuda"]
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision | None
     rounds: int
     detectors: tuple[str, ...]
-    rates: tuple[float, ...]
+    rates: tuple[float, ...] | None
     seconds: float
     json_path: Path | None
     plot_path: Path | None
+
+    @property
+    def line_precision(self) -> Precision:
+        """The precision, with the default filled in."""
+        return self.precision or _PRECISIONS[self.device]
+
+    @property
+    def line_rates(self) -> tuple[float, ...]:
+        """The rates, with the default filled in."""
+        return _RATES[self.device] if self.rates is None else self.rates
 
 
 def run_bench(bench: Bench) -> None:
@@ -69,15 +85,21 @@ def run_bench(bench: Bench) -> None:
         with console.status("measuring the engines"):
             record["engines"] = _engines(bench)
         Console().print(_engine_table(record["engines"], bench))
+        if bench.device == "cuda":
+            Console().print(_device_table(record["engines"]))
     runs: list[LineRun] = []
     with tempfile.TemporaryDirectory(prefix="inspector-bench-") as folder:
-        if bench.rates:
+        if bench.line_rates:
             recipe = Path(folder, "recipe")
             _trial_recipe(recipe, bench)
             worker = Worker(
-                device=bench.device, precision=bench.precision, threads=bench.threads, allow_random_weights=True
+                device=bench.device,
+                precision=bench.line_precision,
+                threads=bench.threads,
+                max_batch=max(_BATCHES[bench.device]),
+                allow_random_weights=True,
             )
-            for rate in bench.rates:
+            for rate in bench.line_rates:
                 with console.status(f"the line at {rate:g} triggers a second"):
                     run = measure_line(
                         recipe,
@@ -94,7 +116,8 @@ def run_bench(bench: Bench) -> None:
         write_json(bench.json_path, record)
         click.echo(f"wrote {bench.json_path}", err=True)
     if bench.plot_path is not None and runs:
-        title = f"{bench.pair} pair, {bench.size_px} px, {bench.precision}, {bench.threads} threads"
+        where = "GPU" if bench.device == "cuda" else f"{bench.threads} threads"
+        title = f"{bench.pair} pair, {bench.size_px} px, {bench.line_precision}, {where}"
         write_text(bench.plot_path, latency_chart(runs, _DEADLINE_MS, title))
         click.echo(f"wrote {bench.plot_path}", err=True)
 
@@ -106,6 +129,7 @@ def _engines(bench: Bench) -> dict[str, Any]:
         "frame_px": bench.frame_px,
         "threads": bench.threads,
         "device": bench.device,
+        "batches": _BATCHES[bench.device],
         "rounds": bench.rounds,
         "detectors": bench.detectors,
     }
@@ -113,7 +137,8 @@ def _engines(bench: Bench) -> dict[str, Any]:
 
 
 def _trial_recipe(folder: Path, bench: Bench) -> None:
-    _program("inspector.benchmark.trial", str(folder), bench.pair, str(bench.size_px), bench.precision)
+    orders = (str(folder), bench.pair, str(bench.size_px), bench.line_precision, "--frame", str(bench.frame_px))
+    _program("inspector.benchmark.trial", *orders)
 
 
 def _program(module: str, *arguments: str) -> str:
@@ -156,15 +181,14 @@ def _engine_table(record: dict[str, Any], bench: Bench) -> Table:
         "CPU ms",
         "score off by",
     )
+    digits = 2 if bench.device == "cuda" else 1
     for one in record["contenders"]:
         latency, differs = one["latency"], one["largest_score_difference"]
         rates = [one["frames_per_second"].get(str(batch)) for batch in batches]
         table.add_row(
             one["name"],
-            f"{latency['p50_ms']:.1f}",
-            f"{latency['p99_ms']:.1f}",
-            f"{latency['p999_ms']:.1f}",
-            *("" if rate is None else f"{rate:.1f}" for rate in rates),
+            *_quantiles(latency, digits),
+            *("" if rate is None else f"{rate:.{2 - digits}f}" for rate in rates),
             f"{max(one['times_plain'].values()):.2f}",
             f"{one['cpu_ms_per_frame']:.1f}",
             "" if differs is None else f"{differs:.0e}",
@@ -172,9 +196,24 @@ def _engine_table(record: dict[str, Any], bench: Bench) -> Table:
     return table
 
 
+def _device_table(record: dict[str, Any]) -> Table:
+    table = _table(
+        "one frame on the device, copied in, computed, copied out", "engine", "p50 ms", "p99 ms", "p99.9", "frames"
+    )
+    for one in record["contenders"]:
+        latency = one["latency_on_device"]
+        if latency is not None:
+            table.add_row(one["name"], *_quantiles(latency, 3), str(latency["samples"]))
+    return table
+
+
+def _quantiles(latency: dict[str, Any], digits: int) -> list[str]:
+    return [f"{latency[name]:.{digits}f}" for name in ("p50_ms", "p99_ms", "p999_ms")]
+
+
 def _line_table(runs: list[LineRun], bench: Bench) -> Table:
     table = _table(
-        f"the line: {bench.precision}, deadline {_DEADLINE_MS:g} ms, trigger to verdict",
+        f"the line: {bench.line_precision}, deadline {_DEADLINE_MS:g} ms, trigger to verdict",
         "offered/s",
         "parts",
         "judged",

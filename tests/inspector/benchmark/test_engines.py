@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from inspector.benchmark import engines
 from inspector.benchmark.engines import Orders, measure_engines
+from inspector.benchmark.plain import PlainMapping
+from inspector.benchmark.trial import PAIRS, network_record, trial_network, trial_recipe
 from inspector.domain.errors import EngineError
 from inspector.domain.frame import Pixels
+from inspector.domain.precision import Precision
 from inspector.engines.base import Scored
 from inspector.engines.eager import EagerEngine
+from inspector.models.preprocess import Preprocess
+from inspector.recipe.manifest import Geometry, Normalisation
+from inspector.roles import cuda_engine
+from inspector.roles.cuda_engine import frame_shape
+
+from ...cuda_double import HostDevice
 
 SMALL = Orders(size_px=64, frame_px=80, threads=1, batches=(1, 2), rounds=2, round_s=0.0)
 
@@ -62,6 +75,54 @@ def test_a_fast_engine_with_wrong_scores_is_no_winner(monkeypatch: pytest.Monkey
         measure_engines(SMALL)
 
 
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("float16", 5e-3)])
+def test_a_pipelined_engine_is_measured_alone_with_one_frame_and_full_with_many(
+    precision: Precision, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_engine, "CudaDevice", HostDevice)
+    geometry = Geometry(width_px=64, height_px=64, frame_px=(80, 80), channels=1)
+    preprocess = Preprocess(geometry, Normalisation())
+    network = trial_network(network_record(PAIRS["bundled"], "mb-pfm"), (64, 64))
+    contender = engines._contender("gpu", "cuda " + precision, precision, preprocess, network, SMALL)
+    frames = list(np.random.default_rng(1).integers(0, 256, (4, 80, 80), np.uint8))
+    expected = PlainMapping(preprocess, network).scores(frames)
+    assert engines._difference(contender, frames, expected) < tolerance
+    contender.measure(frames, 0.0)
+    assert contender.engine is not None
+    assert set(contender.per_frame_ms) == {1, 2}
+    assert len(contender.calls_ms) == len(contender.device_ms) == 3
+    assert min(contender.device_ms) > 0
+    contender.forget()
+    assert not contender.per_frame_ms
+
+
+def test_without_a_gpu_there_is_nothing_to_measure_on_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert engines.main(['{"device": "cuda"}']) == EngineError.exit_code
+    assert capsys.readouterr().err.endswith("error: PyTorch finds no CUDA device; take --device cpu\n")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_every_precision_is_measured_against_the_plain_implementation() -> None:
+    record = measure_engines(dataclasses.replace(SMALL, device="cuda", batches=(1, 2, 4)))
+    names = [one["name"] for one in record["contenders"]]
+    assert names == ["plain PyTorch", "pytorch float32", "cuda float32", "cuda bfloat16", "cuda float16"]
+    for one in record["contenders"][2:]:
+        assert set(one["times_plain"]) == {"1", "2", "4"}
+        assert one["latency_on_device"]["p50_ms"] <= one["latency"]["largest_ms"]
+    assert record["machine"]["cuda"]
+    assert record["peak_device_memory_bytes"] > 0
+
+
 def test_wrong_orders_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert engines.main(['{"pair": "heavy"}']) == 2
     assert capsys.readouterr().err.startswith("error: pair: Input should be 'bundled', 'light' or 'standard'")
+
+
+def test_a_trial_recipe_may_fix_the_size_of_its_frames(tmp_path: Path) -> None:
+    recipe = trial_recipe(tmp_path / "recipe", PAIRS["bundled"], 32, "float16", frame_px=40)
+    assert recipe.manifest.precision == "float16"
+    assert frame_shape(recipe.manifest.geometry) == recipe.golden_frame().shape == (40, 40)

@@ -81,6 +81,28 @@ def test_either_half_can_be_left_out(asked: list[tuple[str, ...]], capsys: pytes
     assert [program[0] for program in asked[1:]] == ["inspector.benchmark.trial"]
 
 
+def test_on_a_gpu_other_batches_rates_and_precision_are_measured(
+    asked: list[tuple[str, ...]], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    record: dict[str, Any] = json.loads(json.dumps(RECORD))
+    record["machine"]["cuda"] = "Some GPU"
+    record["contenders"][0]["latency_on_device"] = None
+    record["contenders"][1]["latency_on_device"] = {"p50_ms": 0.5, "p99_ms": 0.625, "p999_ms": 0.75, "samples": 4000}
+    monkeypatch.setattr(command, "_program", lambda *program: asked.append(program) or json.dumps(record))
+    path = tmp_path / "gpu.json"
+    assert main(["bench", "--device", "cuda", "--frame", "640", "--json", str(path)]) == 0
+    orders = json.loads(asked[0][1])
+    assert orders["device"] == "cuda"
+    assert orders["batches"] == [1, 2, 4, 8, 16, 32]
+    assert asked[1][2:] == ("bundled", "256", "float16", "--frame", "640")
+    assert [run["offered"] for run in json.loads(path.read_text())["line"]["runs"]] == [60.0, 240.0, 1000.0]
+    told = capsys.readouterr().out
+    assert "Some GPU" in told
+    assert "0.500   0.625  0.750    4000" in told
+    assert "the line: float16" in told
+
+
 @pytest.mark.parametrize("rates", ["fast", "30;60", "-5", "0"])
 def test_rates_that_are_none_are_refused(rates: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--rates", rates]) == 2
