@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 
-from inspector.cameras.conveyor.rendering import Batch, render_part
+from inspector.cameras.conveyor.rendering import Batch, RenderedPart, render_part
 from inspector.cameras.conveyor.scene import Scene, build_scene
 from inspector.cameras.pacing import Player, Still
 from inspector.config.cameras import SyntheticCamera
@@ -78,23 +78,46 @@ class SyntheticConveyor:
         parts = self._config.parts
         if self._scene is None or (parts is not None and self._next >= parts):
             return None
-        part = render_part(
-            self._scene,
-            self._config.seed,
-            self._next,
-            defect_ratio=self._config.defect_ratio,
-            defect_scale=self._config.defect_scale,
-        )
+        part = _inspected(self._scene, self._config, self._next)
         self._next += 1
         return Still(part.pixels, part.label)
+
+
+def good_parts(config: SyntheticCamera, count: int) -> Iterator[RenderedPart]:
+    """Good parts to calibrate on.
+
+    They come from a batch of their own: none of them is ever inspected, whatever the seed.
+
+    Args:
+        config: Seed, size and colour of the frames; its rate, parts and defects don't matter.
+        count: How many.
+    """
+    scene = _scene(config)
+    for number in range(count):
+        yield render_part(scene, config.seed, number, defect_ratio=0.0, batch=Batch.CALIBRATION)
+
+
+def inspected_parts(config: SyntheticCamera, count: int) -> Iterator[RenderedPart]:
+    """The first parts that the conveyor of a configuration shows, some with defects.
+
+    Args:
+        config: Seed, size and colour of the frames, share and size of the defects.
+        count: How many.
+    """
+    scene = _scene(config)
+    for number in range(count):
+        yield _inspected(scene, config, number)
+
+
+def _inspected(scene: Scene, config: SyntheticCamera, number: int) -> RenderedPart:
+    ratio, scale = config.defect_ratio, config.defect_scale
+    return render_part(scene, config.seed, number, defect_ratio=ratio, defect_scale=scale)
 
 
 def write_good_parts(
     folder: Path, config: SyntheticCamera, count: int, progress: Callable[[int], None] | None = None
 ) -> list[Path]:
-    """Renders good parts into a folder to calibrate on, as lossless PNG files.
-
-    They come from a batch of their own: none of them is ever inspected, whatever the seed.
+    """Renders `good_parts` into a folder to calibrate on, as lossless PNG files.
 
     Args:
         folder: Where to write 000000.png, 000001.png and so on; made where it is missing.
@@ -108,12 +131,10 @@ def write_good_parts(
     Raises:
         DataError: The folder can't be written.
     """
-    scene = _scene(config)
     files = [folder / f"{number:06d}.png" for number in range(count)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for number, file in enumerate(files):
-            part = render_part(scene, config.seed, number, defect_ratio=0.0, batch=Batch.CALIBRATION)
+        for number, (file, part) in enumerate(zip(files, good_parts(config, count), strict=True)):
             file.write_bytes(_png(part.pixels))
             if progress is not None:
                 progress(number + 1)

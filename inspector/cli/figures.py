@@ -18,6 +18,9 @@ from inspector.domain.verdict import Decision, Verdict
 #: The class of good parts in a source label such as "good/000017".
 GOOD = "good"
 
+#: The class of a part of which nobody knows which one it was.
+UNKNOWN = "unknown"
+
 
 def class_of(source: str) -> str:
     """The class that a labelled source names: its first folder.
@@ -38,6 +41,7 @@ class Run:
         good: Good parts.
         good_rejected: Good parts that did not pass, whatever the cause.
         by_class: Parts and rejects of each class of defects.
+        unknown: Parts of unknown class; they count among neither the good nor the defective ones.
         causes: Parts by cause.
         latency_ms: Sorted latencies from trigger to verdict.
         seconds: From the first trigger to the last verdict.
@@ -48,6 +52,7 @@ class Run:
     good: int
     good_rejected: int
     by_class: dict[str, tuple[int, int]]
+    unknown: int
     causes: dict[str, int]
     latency_ms: tuple[float, ...]
     seconds: float
@@ -115,6 +120,7 @@ class Run:
             "defective_parts": self.bad,
             "defective_rejected": self.bad_rejected,
             "detection_rate": self.detection_rate,
+            "unknown_parts": self.unknown,
             "latency_p50_ms": self.latency(50),
             "latency_p99_ms": self.latency(99),
             "frames_per_second": self.frames_per_second,
@@ -128,17 +134,19 @@ def measure(verdicts: Sequence[Verdict], tally: Tally) -> Run:
     """Figures of a run.
 
     Args:
-        verdicts: Of all parts; their sources begin with the class.
+        verdicts: Of all parts; their sources begin with the class, which may be `UNKNOWN`.
         tally: The ledger's sums.
     """
-    scored = [verdict for verdict in verdicts if verdict.score is not None]
+    known = [verdict for verdict in verdicts if class_of(verdict.source) != UNKNOWN]
+    scored = [verdict for verdict in known if verdict.score is not None]
     labels = [class_of(verdict.source) != GOOD for verdict in scored]
     both = any(labels) and not all(labels)
-    good = [verdict for verdict in verdicts if class_of(verdict.source) == GOOD]
+    good = [verdict for verdict in known if class_of(verdict.source) == GOOD]
     by_class: dict[str, tuple[int, int]] = {}
     causes: dict[str, int] = {}
     for verdict in verdicts:
         causes[verdict.cause.value] = causes.get(verdict.cause.value, 0) + 1
+    for verdict in known:
         name = class_of(verdict.source)
         if name != GOOD:
             parts, rejected = by_class.get(name, (0, 0))
@@ -151,6 +159,7 @@ def measure(verdicts: Sequence[Verdict], tally: Tally) -> Run:
         good=len(good),
         good_rejected=sum(verdict.rejected for verdict in good),
         by_class=dict(sorted(by_class.items())),
+        unknown=len(verdicts) - len(known),
         causes=dict(sorted(causes.items())),
         latency_ms=tuple(sorted(verdict.whole_ns / 1e6 for verdict in verdicts)),
         seconds=(last_ns - first_ns) / 1e9,

@@ -12,6 +12,7 @@ import click
 
 import inspector
 from inspector.cli.demo.command import demo
+from inspector.cli.simulator import simulator
 from inspector.config.load import load_config
 from inspector.domain.errors import FatalError
 
@@ -40,7 +41,7 @@ def run(config_path: Path) -> None:
     """Run the line until SIGTERM, Ctrl-C or the end of the source."""
     from inspector.roles.daemon import run_daemon
 
-    run_daemon(load_config(config_path), os.environ)
+    run_daemon(load_config(config_path), os.environ, load=lambda: load_config(config_path))
 
 
 @cli.command()
@@ -223,6 +224,16 @@ def resume(config_path: Path, why: str) -> None:
 
 
 @cli.command()
+@_CONFIG
+@_WHY
+def reload(config_path: Path, why: str) -> None:
+    """Let the running line take up what has changed in its configuration; refused as a whole where that can't be."""
+    from inspector.cli.control import control
+
+    click.echo(control(config_path, "reload", why=why))
+
+
+@cli.command()
 @click.argument("file", type=click.Path(path_type=Path), default=Path("snapshot.png"))
 @_CONFIG
 @_VIEW
@@ -268,6 +279,7 @@ def collect(
 
 
 cli.add_command(demo)
+cli.add_command(simulator)
 
 
 @cli.command()

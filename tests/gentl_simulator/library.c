@@ -9,6 +9,10 @@
 
 pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 Camera cameras[CAMERAS_MAX];
+#ifndef FOLDER /* where to play from if GENTL_SIMULATOR_FOLDER does not say it */
+#define FOLDER ""
+#endif
+
 char folder[512];
 bool initialised;
 
@@ -103,7 +107,7 @@ void make_condition(pthread_cond_t *condition) {
 GENTL_API GC_ERROR GCInitLib(void) {
     if (initialised) return fail(GC_ERR_RESOURCE_IN_USE, "the library is initialised already");
     const char *named = getenv("GENTL_SIMULATOR_FOLDER");
-    snprintf(folder, sizeof folder, "%s", named != NULL ? named : "");
+    snprintf(folder, sizeof folder, "%s", named != NULL ? named : FOLDER);
     pthread_mutex_lock(&lock);
     for (int index = 0; index < CAMERAS_MAX; index++) {
         Camera *camera = &cameras[index];

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,15 +10,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-SOURCES = Path(__file__).resolve().parent
+from inspector.cameras.simulator import CompilerMissing as CompilerMissing
+from inspector.cameras.simulator import build_simulator, fill_belt, tell
 
-
-class CompilerMissing(Exception):  # noqa: N818  a fact about the machine, the caller decides what it means
-    """There is no C compiler on this machine."""
+#: The tests hold the sources to this.
+STRICT = ("-Wall", "-Wextra", "-Werror", "-pedantic")
 
 
 def build_producer(folder: Path) -> Path:
-    """Compiles the simulator into a folder with the system's compiler ($CC, cc, gcc or clang).
+    """Compiles the simulator into a folder with the system's compiler.
 
     Returns:
         The producer, a .cti file.
@@ -30,21 +26,7 @@ def build_producer(folder: Path) -> Path:
     Raises:
         CompilerMissing: There is no compiler.
     """
-    names = [name for name in (os.environ.get("CC"), "cc", "gcc", "clang") if name]
-    compiler = next((found for found in map(shutil.which, names) if found), None)
-    if compiler is None:
-        raise CompilerMissing(f"none of {', '.join(names)} is there")
-    producer = folder / "gentl_simulator.cti"
-    command = [
-        compiler,
-        *("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic"),
-        *("-shared", "-fPIC", "-fvisibility=hidden", "-pthread"),
-        f'-DNODE_MAPS="{SOURCES / "node_maps"}"',
-        *(str(source) for source in sorted(SOURCES.glob("*.c"))),
-        *("-lm", "-o", str(producer)),
-    ]
-    subprocess.run(command, check=True, timeout=120)
-    return producer
+    return build_simulator(folder, flags=STRICT)
 
 
 @dataclass(frozen=True)
@@ -87,12 +69,7 @@ class Plant:
 
     def write_parts(self, pictures: Iterable[NDArray[np.uint8]]) -> None:
         """Puts pictures, grey (H, W) or RGB (H, W, 3), on the belt as raw portable maps, before a camera opens."""
-        parts = self.folder / "parts"
-        parts.mkdir(exist_ok=True)
-        for number, picture in enumerate(pictures):
-            grey = picture.ndim == 2
-            header = f"{'P5' if grey else 'P6'}\n{picture.shape[1]} {picture.shape[0]}\n255\n".encode()
-            (parts / f"{number:06d}.{'pgm' if grey else 'ppm'}").write_bytes(header + picture.tobytes())
+        fill_belt(self.folder, pictures)
 
     def list_cameras(self, *cameras: PlantCamera) -> None:
         """Other cameras than those before."""
@@ -111,8 +88,7 @@ class Plant:
 
     def crash(self, serial: str = "SIM0001") -> None:
         """The producer takes the processes that play the camera with it."""
-        for path in self.folder.glob("control-*"):
-            _ask(path, f"crash {serial}")
+        tell(self.folder, f"crash {serial}")
 
     def tell(self, command: str, patience_s: float = 20.0) -> str:
         """Sends a command to every process that plays cameras, and waits until there is one.
@@ -122,12 +98,9 @@ class Plant:
         """
         until = time.monotonic() + patience_s
         while True:
-            answers = [answer for path in self.folder.glob("control-*") if (answer := _ask(path, command))]
+            answers = tell(self.folder, command)
             if answers:
-                word, _, rest = answers[-1].partition(" ")
-                if word.strip() != "ok":
-                    raise AssertionError(f"{command}: {answers[-1]}")
-                return rest.strip()
+                return answers[-1]
             if time.monotonic() > until:
                 raise AssertionError(f"no process plays the cameras of {self.folder}")
             time.sleep(0.02)
@@ -143,22 +116,9 @@ class Plant:
         self._tell_of_cameras()
 
     def _tell_of_cameras(self) -> None:
-        for path in self.folder.glob("control-*"):
-            _ask(path, "list")
+        tell(self.folder, "list")
 
     def _write_cameras(self) -> None:
         partial = self.folder / "cameras.partial"
         partial.write_text("".join(camera.line() for camera in self._cameras.values()))
         partial.replace(self.folder / "cameras")
-
-
-def _ask(path: Path, command: str) -> str | None:
-    """The answer of one process; None if it is gone."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(5)
-        try:
-            client.connect(str(path))
-            client.sendall(command.encode() + b"\n")
-            return client.recv(4096).decode()
-        except OSError:
-            return None

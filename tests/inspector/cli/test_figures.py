@@ -50,6 +50,17 @@ def test_rates_count_every_reject_and_ranking_only_what_was_scored() -> None:
     assert run.causes["deadline_missed"] == 1
 
 
+def test_parts_that_nobody_knows_count_in_no_class() -> None:
+    """A frame was lost, and with it the knowledge whether its part was good."""
+    run = measure([*VERDICTS, verdict(7, "unknown", None), verdict(8, "unknown/8", 3.0)], Tally(8, 2, 3, 3, 0))
+    former = measure(VERDICTS, TALLY)
+    assert (run.unknown, former.unknown) == (2, 0)
+    assert (run.good, run.bad, run.by_class) == (former.good, former.bad, former.by_class)
+    assert run.image_auroc == former.image_auroc
+    assert sum(run.causes.values()) == 8
+    assert run.as_record(THRESHOLD)["unknown_parts"] == 2
+
+
 def test_the_promise_is_doubted_only_when_the_rejects_would_surprise() -> None:
     few = measure([verdict(n, "good/x", 0.5 if n > 2 else 1.5) for n in range(1, 101)], Tally(100, 98, 2, 0, 0))
     assert few.keeps(0.01)
