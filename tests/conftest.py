@@ -13,9 +13,31 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import pytest
 
 from .gentl_simulator.plant import CompilerMissing, Plant, build_producer
+from .recovery import MEASURED, Recovered, Running, add_option, seconds_to_recover, write_report
 from .striped_parts import SIDE_PX, striped_part
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_option(parser)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    write_report(session.config)
+
+
+@pytest.fixture
+def recovered(request: pytest.FixtureRequest) -> Recovered:
+    """Measures the time to recover from a fault; it goes into the report under the test's name."""
+
+    def measure(daemon: Running, injected_ns: int) -> float:
+        seconds = seconds_to_recover(daemon, injected_ns)
+        measured = request.config.stash.setdefault(MEASURED, {})
+        measured[request.node.nodeid] = round(max(seconds, measured.get(request.node.nodeid, 0.0)), 3)
+        return seconds
+
+    return measure
 
 
 @pytest.fixture(scope="session")

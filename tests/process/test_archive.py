@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from inspector.domain.archiving import sampled
 from inspector.outputs.archive import stored_entries
 
+from ..recovery import Recovered
 from .conftest import Daemon, StartDaemon, wait_for
 
 pytestmark = pytest.mark.process
@@ -108,11 +110,15 @@ def test_a_killed_archive_process_is_started_again_and_costs_no_verdict(start: S
     assert len(parts) == len(set(parts))
 
 
-def test_a_stopped_archive_process_holds_up_neither_the_line_nor_its_end(start: StartDaemon, tmp_path: Path) -> None:
+def test_a_stopped_archive_process_holds_up_neither_the_line_nor_its_end(
+    start: StartDaemon, tmp_path: Path, recovered: Recovered
+) -> None:
     # What a hung network drive looks like from outside.
     daemon = start(camera=CONVEYOR, line=PATIENT, archive={"folder": str(tmp_path / "archive"), "pass_ratio": 1.0})
     wait_for(lambda: daemon.records() and outcomes(daemon)["written"] > 5, f"entries\n{daemon.errors()}")
-    os.kill(daemon.wait_for_child("archive"), signal.SIGSTOP)
+    archive, stopped_ns = daemon.wait_for_child("archive"), time.monotonic_ns()
+    os.kill(archive, signal.SIGSTOP)
+    recovered(daemon, stopped_ns)
     wait_for(lambda: outcomes(daemon)["refused"] > 10, f"refused frames\n{daemon.errors()}")
     judged_after(daemon)
     check_line(daemon)
@@ -132,13 +138,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=False)
 
 
-def test_a_full_disk_costs_entries_and_is_used_again_when_there_is_room(start: StartDaemon, small_disk: Path) -> None:
+def test_a_full_disk_costs_entries_and_is_used_again_when_there_is_room(
+    start: StartDaemon, small_disk: Path, recovered: Recovered
+) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(3_600_000))  # the archive fills the rest by itself
     folder = small_disk / "archive"
     daemon = start(camera=CONVEYOR, line=PATIENT, archive={"folder": str(folder), "pass_ratio": 1.0})
     wait_for(lambda: daemon.records() and outcomes(daemon)["written"] > 0, f"entries\n{daemon.errors()}")
     wait_for(lambda: outcomes(daemon)["failed"] > 5, f"failed entries\n{daemon.errors()}")
+    recovered(daemon, time.monotonic_ns())
     judged_after(daemon)
     before: Any = outcomes(daemon)["written"]
     ballast.unlink()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ..gentl_simulator.plant import Plant
+from ..recovery import Recovered
 from .conftest import Daemon, StartDaemon, wait_for
 
 pytestmark = pytest.mark.process
@@ -76,22 +77,22 @@ def test_dropped_and_incomplete_frames_of_a_triggered_line_are_rejected_with_the
 
 
 def test_stalled_stream_and_crashed_producer_are_found_out_and_a_new_camera_process_goes_on(
-    line: Callable[..., Daemon], plant: Plant
+    line: Callable[..., Daemon], plant: Plant, recovered: Recovered
 ) -> None:
     daemon = line(FREE_RUN, free_running=True)
     daemon.wait_for_verdicts(5)
-    camera = daemon.wait_for_child("camera")
+    camera, stalled_ns = daemon.wait_for_child("camera"), time.monotonic_ns()
     plant.tell("stall SIM0001 3600000")
     wait_for(lambda: causes(daemon)["camera_lost"] == 1, "the loss among the verdicts\n" + daemon.errors())
     since = time.monotonic()
     camera = daemon.wait_for_child("camera", other_than=camera)
     daemon.wait_for_verdicts(len(daemon.records()) + 5)
     assert time.monotonic() - since < RECOVERY_S
+    recovered(daemon, stalled_ns)
     plant.crash()
-    since = time.monotonic()
+    crashed_ns = time.monotonic_ns()
     daemon.wait_for_child("camera", other_than=camera)
-    daemon.wait_for_verdicts(len(daemon.records()) + 5)
-    assert time.monotonic() - since < RECOVERY_S
+    assert recovered(daemon, crashed_ns) < RECOVERY_S
     assert daemon.stop() == 0, daemon.errors()
     daemon.check_ledger()
     assert "SIM0001 is lost: no frame for 1." in daemon.errors()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import zmq
 
+from ..recovery import Recovered
 from .conftest import StartDaemon, wait_for
 
 pytestmark = pytest.mark.process
@@ -172,14 +173,18 @@ def test_a_second_instance_is_refused_and_the_first_goes_on(start: StartDaemon) 
     first.check_ledger()
 
 
-def test_a_killed_gate_takes_its_children_along_and_the_next_starts_over_its_remains(start: StartDaemon) -> None:
+def test_a_killed_gate_takes_its_children_along_and_the_next_starts_over_its_remains(
+    start: StartDaemon, recovered: Recovered
+) -> None:
     first = start(camera={"kind": "synthetic", "rate": 20, "width_px": 64, "height_px": 64})
     first.wait_for_verdicts(1)
     children = [first.wait_for_child("worker"), first.wait_for_child("camera")]
+    killed_ns = time.monotonic_ns()
     first.process.send_signal(signal.SIGKILL)
     first.finish()
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "the children's end")
     first.log.unlink()
     second = start()
+    recovered(second, killed_ns)
     assert second.finish() == 0, second.errors()
     second.check_ledger()

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from ..gentl_simulator.plant import Plant
+from ..recovery import Recovered
 from .conftest import Daemon, StartDaemon, wait_for
 
 pytestmark = pytest.mark.process
@@ -93,15 +94,21 @@ def test_without_being_asked_for_slots_carry_the_frames_and_the_scores_are_the_s
 @pytest.mark.parametrize("role", ["worker", "camera"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_child_is_killed_or_stopped_and_the_line_recovers_with_all_slots(
-    start: StartDaemon, belt: dict[str, object], expected: dict[str, float], role: str, number: signal.Signals
+    start: StartDaemon,
+    belt: dict[str, object],
+    expected: dict[str, float],
+    role: str,
+    number: signal.Signals,
+    recovered: Recovered,
 ) -> None:
     daemon = start(
         transport="shared_memory", camera=belt, line={"deadline_ms": 500}, supervision={"heartbeat_timeout_s": 2}
     )
     daemon.wait_for_verdicts(20)
-    child = daemon.wait_for_child(role)
+    child, injected_ns = daemon.wait_for_child(role), time.monotonic_ns()
     os.kill(child, number)
     daemon.wait_for_child(role, other_than=child)
+    recovered(daemon, injected_ns)
     before = daemon.records()[-1]["part"]
 
     def judged_again() -> int:
@@ -119,19 +126,20 @@ def test_a_child_is_killed_or_stopped_and_the_line_recovers_with_all_slots(
 
 
 def test_worker_and_gate_stop_for_longer_than_a_lease_and_nothing_is_judged_on_other_pixels(
-    start: StartDaemon, belt: dict[str, object], expected: dict[str, float]
+    start: StartDaemon, belt: dict[str, object], expected: dict[str, float], recovered: Recovered
 ) -> None:
     """The gate can't kill the worker meanwhile: the worker wakes up with old slots in its hands."""
     daemon = start(
         transport="shared_memory", camera=belt, line={"deadline_ms": 200}, supervision={"heartbeat_timeout_s": 1}
     )
     daemon.wait_for_verdicts(20)
-    worker = daemon.wait_for_child("worker")
+    worker, stopped_ns = daemon.wait_for_child("worker"), time.monotonic_ns()
     for pid in (worker, daemon.process.pid):
         os.kill(pid, signal.SIGSTOP)
     time.sleep(1.6)
     for pid in (worker, daemon.process.pid):
         os.kill(pid, signal.SIGCONT)
+    recovered(daemon, stopped_ns)
     before = len(judged(daemon))
     wait_for(lambda: len(judged(daemon)) > before + 3 * SLOTS, "verdicts afterwards\n" + daemon.errors())
     assert daemon.stop() == 0, daemon.errors()
