@@ -17,9 +17,9 @@ from inspector.domain.errors import RecipeError
 from inspector.domain.frame import Pixels
 from inspector.engines.base import Scored
 from inspector.recipe.store import load_recipe
-from inspector.roles.archive_tap import open_tap
 from inspector.roles.job import Job, run_child
 from inspector.roles.lifeline import Lifeline
+from inspector.roles.taps import open_taps
 from inspector.roles.worker import WorkerRole
 from inspector.wire.gate_socket import GateOutbox
 from inspector.wire.transport import open_receiver
@@ -64,13 +64,13 @@ def work(job: Job) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     gate = GateOutbox(context, job.gate_endpoint)
     receiver = open_receiver(context, job.frames_endpoint, job.incarnation, job.ring)
-    archive = open_tap(context, job, recipe)
+    taps = open_taps(context, job, recipe)
     try:
         geometry = recipe.manifest.geometry
-        WorkerRole(job, geometry, ChecksumEngine(), receiver, gate, Lifeline(), archive=archive).run()
+        WorkerRole(job, geometry, ChecksumEngine(), receiver, gate, Lifeline(), taps=taps).run()
     finally:
-        if archive is not None:
-            archive.close()
+        if taps is not None:
+            taps.close()
         receiver.close()
         gate.close()
         context.term()

@@ -11,7 +11,7 @@ import yaml
 from inspector.cameras.factory import create_camera
 from inspector.config.schema import Archive, InspectorConfig
 from inspector.domain.errors import ConfigError
-from inspector.roles.daemon import admit_recipe
+from inspector.roles.daemon import admit_recipe, admit_shadow
 
 
 def check_station(config: InspectorConfig, *, open_camera: bool) -> str:
@@ -39,6 +39,8 @@ def _line_facts(config: InspectorConfig, open_camera: bool) -> list[str]:
         f"threshold {threshold.value:.6g}: {threshold.method}, at most {threshold.promise:.3%} of good parts rejected "
         f"at {threshold.confidence:.0%} confidence (target {threshold.target:.3%})",
     ]
+    if (shadow := admit_shadow(config)) is not None:
+        facts.append(f"shadow {shadow.manifest.name} v{shadow.manifest.version}: judges and does not act")
     if config.archive is not None:
         facts.append(_archive_facts(config.archive))
     if open_camera:

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from inspector.config.cameras import CameraConfig, Strict
+from inspector.domain.errors import ConfigError
 from inspector.domain.precision import Precision
 
 
@@ -44,8 +45,8 @@ class Line(Strict):
     open_parts: int = Field(default=1024, ge=1, le=1_000_000)
     """Parts that may be without a verdict at once."""
     together_ms: float = Field(default=50.0, gt=0, le=60_000)
-    """With further views: triggers of one part, less their view's delay, lie at most so far apart. Less than the time
-    between two parts."""
+    """With further views: triggers of one part, less their view's delay, lie at most so far from the first of
+    them. Less than half of the time between two parts."""
 
 
 class Worker(Strict):
@@ -183,6 +184,8 @@ class View(Strict):
     """So much later than the first camera it sees a part."""
     worker: Worker | None = None
     """Its worker; null takes the station's settings."""
+    shadow: Path | None = None
+    """A second recipe for this view that judges without acting."""
 
 
 class InspectorConfig(Strict):
@@ -194,6 +197,9 @@ class InspectorConfig(Strict):
     """Folder of the recipe, as `calibrate train` made it."""
     camera: CameraConfig
     """Where frames come from."""
+    shadow: Path | None = None
+    """Folder of a second recipe that judges the same parts without acting, with what processor time is left: metrics
+    say how the two agree. null has none."""
     views: dict[str, View] = Field(default_factory=dict)
     """Further cameras that look at the same parts, by name; a part passes if all views of it pass. The view of
     `camera` is called main. Each view reports as a station of its own named STATION.VIEW."""
@@ -241,8 +247,25 @@ class InspectorConfig(Strict):
         """The configuration of each view's line, by the view's name; of the station itself where it has one camera."""
         if not self.views:
             return {MAIN_VIEW: self}
-        main = View(recipe=self.recipe, camera=self.camera)
+        main = View(recipe=self.recipe, camera=self.camera, shadow=self.shadow)
         return {name: self._line(name, view) for name, view in {MAIN_VIEW: main, **self.views}.items()}
+
+    def line_of(self, view: str | None) -> InspectorConfig:
+        """The configuration of one view's line.
+
+        Args:
+            view: Its name; None for the only one.
+
+        Raises:
+            ConfigError: There is no such view, or there are several.
+        """
+        lines = self.lines()
+        if view is None and len(lines) == 1:
+            return lines[MAIN_VIEW]
+        if view is None or view not in lines:
+            said = "the station has several views" if view is None else f"there is no view {view!r}"
+            raise ConfigError(f"{said}; say which with --view: {', '.join(lines)}")
+        return lines[view]
 
     def _line(self, name: str, view: View) -> InspectorConfig:
         archive = self.archive
@@ -252,6 +275,7 @@ class InspectorConfig(Strict):
             "station": f"{self.station}.{name}",
             "recipe": view.recipe,
             "camera": view.camera,
+            "shadow": view.shadow,
             "views": {},
             "worker": view.worker or self.worker,
             "archive": archive,

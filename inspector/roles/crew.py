@@ -46,6 +46,7 @@ class Crew:
         folder: Its runtime folder.
         ring: Shared memory for frames, handed to the children; None sends frames as messages.
         aboard: How the line stands when a process is started.
+        shadow: The shadow recipe, if there is one.
 
     Attributes:
         memory: Folder in which a process keeps what the next one of its role in this run must know.
@@ -57,12 +58,14 @@ class Crew:
         folder: RuntimeFolder,
         ring: RingHandle | None,
         aboard: Callable[[], Aboard],
+        shadow: Recipe | None = None,
     ) -> None:
         self.memory: Path = folder.path / "camera"
         self._config = config
         self._folder = folder
         self._ring = ring
         self._aboard = aboard
+        self._shadow = shadow
         self._workers = itertools.count(1)
 
     def follow(self, config: InspectorConfig) -> None:
@@ -100,6 +103,12 @@ class Crew:
         heartbeat_s = max(supervision.heartbeat_timeout_s, _ARCHIVE_HEARTBEAT_S)
         return self._side_process("archive", supervision.start_timeout_s, heartbeat_s)
 
+    def shadow(self) -> Child:
+        """The shadow process; it loads a network with what processor time the others leave."""
+        supervision = self._config.supervision
+        start_s = max(supervision.start_timeout_s, _REFINER_HEARTBEAT_S)
+        return self._side_process("shadow", start_s, max(supervision.heartbeat_timeout_s, _ARCHIVE_HEARTBEAT_S))
+
     def refiner(self) -> Child:
         """The refiner process; on a busy machine it stands still for a long time."""
         start_s = max(self._config.supervision.start_timeout_s, _REFINER_HEARTBEAT_S)
@@ -128,6 +137,8 @@ class Crew:
             frames_endpoint=self._folder.frames,
             gate_endpoint=self._folder.gate,
             archive_endpoint=self._folder.archive,
+            shadow_endpoint=self._folder.shadow,
+            shadow_hash="" if self._shadow is None else self._shadow.content_hash,
             first_part=aboard.triggered,
             memory=self.memory,
             ring=self._ring,

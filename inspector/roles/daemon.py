@@ -11,12 +11,14 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 import zmq
 from prometheus_client import CollectorRegistry, ProcessCollector
+from pydantic import ValidationError
 
 import inspector
-from inspector.config.schema import MAIN_VIEW, InspectorConfig
+from inspector.config.schema import MAIN_VIEW, InspectorConfig, Worker
 from inspector.domain.errors import RecipeError
 from inspector.domain.ledger import Tally
 from inspector.domain.threshold import Threshold
@@ -96,6 +98,25 @@ def admit_recipe(config: InspectorConfig) -> Recipe:
     return recipe
 
 
+def admit_shadow(config: InspectorConfig) -> Recipe | None:
+    """Opens the shadow recipe; None without one.
+
+    Raises:
+        RecipeError: It can't judge here.
+    """
+    if config.shadow is None:
+        return None
+    recipe = load_recipe(config.shadow.resolve())
+    try:
+        worker = Worker.model_validate(config.worker.model_dump() | {"precision": recipe.manifest.precision})
+    except ValidationError as error:
+        raise RecipeError(
+            f"shadow: {recipe.folder}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
+        ) from None
+    beside = {"recipe": recipe.folder, "worker": worker, "archive": None, "shadow": None}
+    return admit_recipe(config.model_copy(update=beside))
+
+
 @contextlib.contextmanager
 def open_station(
     config: InspectorConfig,
@@ -120,6 +141,7 @@ def open_station(
     with contextlib.ExitStack() as stack:
         lines = config.lines()
         recipes = {name: admit_recipe(line) for name, line in lines.items()}
+        shadows = {name: admit_shadow(line) for name, line in lines.items()}
         folder = RuntimeFolder(runtime_folder(config.runtime_dir, config.station, environ))
         stack.callback(folder.close)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -140,6 +162,7 @@ def open_station(
         if config.views:
             station_metrics = PartMetrics(families, config.station)
             parts = PartDesk(_part_ledger(config), publisher, verdict_log, station_metrics, run_id, watcher, clock_ns)
+        shared = _Shared(stack, context, publisher, audit, clock_ns)
         running = []
         for name, line in lines.items():
             metrics = _line_metrics(families, line, recipes[name])
@@ -149,7 +172,7 @@ def open_station(
             if config.views:
                 where = RuntimeFolder(folder.path / name)
                 stack.callback(where.close)
-            running.append(_open_line(stack, context, line, recipes[name], where, desk, metrics, audit, clock_ns))
+            running.append(shared.open_line(line, recipes[name], shadows[name], where, desk, metrics))
         assert station_metrics is not None
         control = ControlSocket(folder.path, clock_ns)
         stack.callback(control.close)
@@ -170,38 +193,51 @@ def open_station(
         yield Station(gate, recipes, server.port)
 
 
-def _open_line(
-    stack: contextlib.ExitStack,
-    context: zmq.Context[zmq.Socket[bytes]],
-    config: InspectorConfig,
-    recipe: Recipe,
-    folder: RuntimeFolder,
-    desk: Desk,
-    metrics: LineMetrics,
-    audit: AuditLog,
-    clock_ns: Callable[[], int],
-) -> Line:
-    inbox = GateInbox(context, folder.gate)
-    stack.callback(inbox.close)
-    ring = _ring(config, recipe)
-    if ring is not None:
-        stack.callback(close_ring, ring)
-    archive = None if config.archive is None else ArchiveOutbox.for_verdicts(context, folder.archive)
-    if archive is not None:
-        stack.callback(archive.close)
-    return Line(
-        config,
-        recipe,
-        folder,
-        inbox,
-        desk,
-        metrics,
-        ring=ring,
-        archive=archive,
-        audit=audit,
-        admit=lambda path: admit_recipe(config.model_copy(update={"recipe": path})),
-        clock_ns=clock_ns,
-    )
+@dataclass(frozen=True)
+class _Shared:
+    """What the lines of a station have in common."""
+
+    stack: contextlib.ExitStack
+    context: zmq.Context[zmq.Socket[bytes]]
+    publisher: Publisher
+    audit: AuditLog
+    clock_ns: Callable[[], int]
+
+    def open_line(
+        self,
+        config: InspectorConfig,
+        recipe: Recipe,
+        shadow: Recipe | None,
+        folder: RuntimeFolder,
+        desk: Desk,
+        metrics: LineMetrics,
+    ) -> Line:
+        """A line with its sockets and its ring open; the stack closes them."""
+        inbox = GateInbox(self.context, folder.gate)
+        self.stack.callback(inbox.close)
+        ring = _ring(config, recipe)
+        if ring is not None:
+            self.stack.callback(close_ring, ring)
+        archive = None if config.archive is None else ArchiveOutbox.for_verdicts(self.context, folder.archive)
+        if archive is not None:
+            self.stack.callback(archive.close)
+        return Line(
+            config,
+            recipe,
+            folder,
+            inbox,
+            desk,
+            metrics,
+            ring=ring,
+            archive=archive,
+            shadow=None if shadow is None else (shadow, self._tell_shadow),
+            audit=self.audit,
+            admit=lambda path: admit_recipe(config.model_copy(update={"recipe": path})),
+            clock_ns=self.clock_ns,
+        )
+
+    def _tell_shadow(self, record: dict[str, Any]) -> None:
+        self.publisher.publish("shadow", record)
 
 
 def _part_ledger(config: InspectorConfig) -> PartLedger:

@@ -39,6 +39,10 @@ class Job(BaseModel):
     """Shared memory for frames, by a file descriptor that the process inherits; None sends them as messages."""
     archive_endpoint: str = ""
     """Where frames, verdicts and outlines for the archive go; of no meaning without an archive."""
+    shadow_endpoint: str = ""
+    """Where frames for the shadow go; of no meaning without one."""
+    shadow_hash: str = ""
+    """Content hash of the shadow recipe."""
     standby: bool = False
     """For a worker: take frames only when armed, and then in the place of one that is still at work."""
     recipe_hash: str = ""

@@ -29,11 +29,12 @@ from inspector.roles.crew import Aboard, Crew
 from inspector.roles.line_figures import show_line, show_state
 from inspector.roles.recipe_desk import RecipeDesk
 from inspector.roles.refiner_link import RefinerLink
+from inspector.roles.shadow_link import ShadowLink
 from inspector.roles.side_process import SideProcess
 from inspector.wire.archive_socket import ArchiveOutbox
 from inspector.wire.endpoints import RuntimeFolder
 from inspector.wire.gate_socket import GateInbox
-from inspector.wire.messages import GateMessage, Refused, Result, State, Trigger
+from inspector.wire.messages import GateMessage, Opinion, Refused, Result, State, Trigger
 from inspector.wire.ring import RingHandle
 
 log = logging.getLogger("inspector")
@@ -68,6 +69,7 @@ class Line:
         metrics: Its metrics.
         ring: Shared memory for frames, handed to the children; None sends frames as messages.
         archive: Where verdicts for the archive go; None keeps none.
+        shadow: The shadow recipe and who is told where it disagrees; None has none.
         audit: Where changes of the recipe are written down.
         admit: Opens a recipe of this line, or raises.
         clock_ns: Monotonic clock.
@@ -90,6 +92,7 @@ class Line:
         *,
         ring: RingHandle | None = None,
         archive: ArchiveOutbox | None = None,
+        shadow: tuple[Recipe, Callable[[dict[str, Any]], None]] | None = None,
         audit: AuditLog | None = None,
         admit: Callable[[Path], Recipe] = load_recipe,
         clock_ns: Callable[[], int] = time.monotonic_ns,
@@ -100,7 +103,7 @@ class Line:
         self._metrics = metrics
         self._clock_ns = clock_ns
         self._ledger = Ledger(round(config.line.deadline_ms * 1e6), config.line.open_parts)
-        self._crew = Crew(config, folder, ring, self._aboard)
+        self._crew = Crew(config, folder, ring, self._aboard, None if shadow is None else shadow[0])
         self.recipes = RecipeDesk(recipe, config.recipe, audit or AuditLog(None), admit, self._crew.worker)
         self.camera = self._crew.camera()
         self.worker = self._crew.worker(recipe)
@@ -111,6 +114,9 @@ class Line:
                 self._beside["refiner"] = RefinerLink(self._crew.refiner(), metrics)
             self._archive = ArchiveLink(config.archive, self._crew.archive(), archive, metrics)
             self._beside["archive"] = self._archive  # last to end: it waits for the verdicts of its frames
+        self._shadow: ShadowLink | None = None
+        if shadow is not None:
+            self._shadow = self._beside["shadow"] = ShadowLink(self._crew.shadow(), metrics, *shadow)
         self._early: dict[int, Result] = {}
         self.serving = False
         self._armed = False
@@ -265,6 +271,7 @@ class Line:
             "worker_ready": self.worker.ready,
             "restarts": self.camera.restarts + self.worker.restarts,
             "drift_alarm": self.recipes.active.drift.alarm,
+            **({} if self._shadow is None else self._shadow.describe()),
         }
 
     def close(self) -> None:
@@ -342,6 +349,9 @@ class Line:
             self._open_part(message, now_ns)
         elif isinstance(message, Result):
             self._judge(message, now_ns)
+        elif isinstance(message, Opinion):
+            if self._shadow is not None:
+                self._shadow.heard(message)
         elif isinstance(message, Refused):
             self._count_frame("refused")
             self._settle_one(message.trigger, Decision.NOT_INSPECTED, message.cause, now_ns)
@@ -424,6 +434,8 @@ class Line:
             self._desk.settled(verdict, record)
             if self._archive is not None:
                 self._archive.verdict(verdict, record)
+            if self._shadow is not None:
+                self._shadow.verdict(verdict)
             self._metrics.verdict(verdict, by.threshold.value)
 
     def _take_state(self, message: State, now_ns: int) -> None:
@@ -442,6 +454,8 @@ class Line:
         show_state(self._metrics, message)
         if self._archive is not None and message.role == "worker":
             self._archive.worker_refused(message.details.get("archive_refused", 0))
+        if self._shadow is not None and message.role == "worker":
+            self._shadow.skipped(message.details.get("shadow_refused", 0))
         if message.role == "camera" and message.state == "ended":
             self._ended = True
 

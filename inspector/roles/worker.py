@@ -18,11 +18,11 @@ from inspector.engines.base import Engine, PipelinedEngine, Scored
 from inspector.recipe.geometry import check_frame
 from inspector.recipe.manifest import Geometry
 from inspector.recipe.store import load_recipe
-from inspector.roles.archive_tap import ArchiveTap, open_tap
 from inspector.roles.golden_check import GoldenCheck
 from inspector.roles.job import Job, run_child
 from inspector.roles.lifeline import Lifeline
 from inspector.roles.pipeline import Pipeline, Taken
+from inspector.roles.taps import Copied, Taps, open_taps
 from inspector.wire.frames import ReceivedFrame
 from inspector.wire.gate_socket import GateOutbox
 from inspector.wire.messages import FrameHeader, Result, State
@@ -45,7 +45,7 @@ class WorkerRole:
         gate: Where results go.
         lifeline: The gate's commands.
         clock_ns: Monotonic clock.
-        archive: Takes frames that are worth keeping; None keeps none.
+        taps: Take copies of frames for processes beside the line; None takes none.
         golden: Proves the engine again while no frame waits; None never does.
     """
 
@@ -58,7 +58,7 @@ class WorkerRole:
         gate: GateOutbox,
         lifeline: Lifeline,
         clock_ns: Callable[[], int] = time.monotonic_ns,
-        archive: ArchiveTap | None = None,
+        taps: Taps | None = None,
         golden: GoldenCheck | None = None,
     ) -> None:
         self._incarnation = job.incarnation
@@ -72,7 +72,7 @@ class WorkerRole:
         self._receiver = receiver
         self._gate = gate
         self._lifeline = lifeline
-        self._archive = archive
+        self._taps = taps
         self._golden = golden
         self._clock_ns = clock_ns
         self._progress = 0
@@ -174,15 +174,15 @@ class WorkerRole:
             self._computed += 1
             self._keep(header, kept)
 
-    def _copy(self, frame: ReceivedFrame, scored: Scored | None) -> Pixels | None:
-        """What the archive gets of a frame that is about to be released."""
-        if self._archive is None or frame.pixels is None:
+    def _copy(self, frame: ReceivedFrame, scored: Scored | None) -> Copied | None:
+        """What processes beside the line get of a frame that is about to be released."""
+        if self._taps is None or frame.pixels is None:
             return None
-        return self._archive.copy(frame.header, frame.pixels, scored)
+        return self._taps.copy(frame.header, frame.pixels, scored)
 
-    def _keep(self, header: FrameHeader, kept: Pixels | None) -> None:
-        if self._archive is not None and kept is not None:
-            self._archive.send(header, kept)
+    def _keep(self, header: FrameHeader, kept: Copied | None) -> None:
+        if self._taps is not None and kept is not None:
+            self._taps.send(header, kept)
 
     def _infer(self, frames: Sequence[Taken]) -> list[Scored | None]:
         """Scores of a batch; if it fails, of each frame alone, so that one bad frame costs one part."""
@@ -198,7 +198,7 @@ class WorkerRole:
                 return [None]
             return [scored for frame in frames for scored in self._infer([frame])]
 
-    def _refuse(self, header: FrameHeader, cause: Cause, received_ns: int, kept: Pixels | None = None) -> None:
+    def _refuse(self, header: FrameHeader, cause: Cause, received_ns: int, kept: Copied | None = None) -> None:
         self._gate.send(
             Result(
                 trigger=header.trigger,
@@ -226,7 +226,7 @@ class WorkerRole:
                     "computed": self._computed,
                     "malformed": self._receiver.malformed,
                     **({"golden_age_s": self._golden.age_s} if self._golden is not None else {}),
-                    **(self._archive.counts() if self._archive is not None else {}),
+                    **(self._taps.counts() if self._taps is not None else {}),
                 },
             )
         )
@@ -253,14 +253,14 @@ def work(job: Job) -> None:
     memory = receiver.memory
     if memory is not None and isinstance(engine, PipelinedEngine):
         engine.register(memory)
-    archive = open_tap(context, job, recipe)
+    taps = open_taps(context, job, recipe)
     golden = GoldenCheck(recipe.golden_frame(), recipe.manifest.golden, job.config.worker.golden_check_s)
     try:
         geometry = recipe.manifest.geometry
-        WorkerRole(job, geometry, engine, receiver, gate, Lifeline(), archive=archive, golden=golden).run()
+        WorkerRole(job, geometry, engine, receiver, gate, Lifeline(), taps=taps, golden=golden).run()
     finally:
-        if archive is not None:
-            archive.close()
+        if taps is not None:
+            taps.close()
         receiver.close()
         gate.close()
         context.term()

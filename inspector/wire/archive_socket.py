@@ -1,6 +1,6 @@
 """What the archive process is given: over sockets that drop what it does not take, and never wait for it.
 
-A message is a verdict's record as JSON, a frame's header and its pixels, or what a refinement found and a picture of it.
+A message is a verdict's record as JSON, a frame's header and its pixels, or what a refinement found with its picture.
 """
 
 from __future__ import annotations

@@ -87,10 +87,15 @@ class RuntimeFolder:
         """Endpoint of the archive process."""
         return f"ipc://{self.path / 'archive.sock'}"
 
+    @property
+    def shadow(self) -> str:
+        """Endpoint of the shadow process."""
+        return f"ipc://{self.path / 'shadow.sock'}"
+
     def close(self) -> None:
         """Removes the sockets and lets go of the lock. Idempotent."""
         if self._lock.closed:
             return
-        for name in ("frames.sock", "gate.sock", "archive.sock"):
+        for name in ("frames.sock", "gate.sock", "archive.sock", "shadow.sock"):
             (self.path / name).unlink(missing_ok=True)
         self._lock.close()

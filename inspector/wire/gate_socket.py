@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import zmq
 
 from inspector.domain.errors import FatalError
-from inspector.wire.messages import GateMessage, Refused, Result, State, Trigger, WireError, decode_for_gate
+from inspector.wire.messages import GateMessage, WireError, decode_for_gate
 
 #: Messages that may wait on each side; a gate that is so far behind is wedged, and its systemd watchdog acts.
 HIGH_WATER = 10_000
@@ -71,7 +71,7 @@ class GateOutbox:
         self._socket.setsockopt(zmq.LINGER, 500)
         self._socket.connect(endpoint)
 
-    def send(self, message: Trigger | Refused | Result | State) -> None:
+    def send(self, message: GateMessage) -> None:
         """Sends a message.
 
         Raises:

@@ -39,9 +39,10 @@ class Kind(enum.IntEnum):
     STATE = 5
     CREDIT = 6
     SLOT = 7
+    OPINION = 8
 
 
-_ROLES = ("camera", "worker", "archive", "refiner")
+_ROLES = ("camera", "worker", "archive", "refiner", "shadow")
 _STATES = ("ready", "running", "ended", "stopped")
 #: Bound of every number in a `State`; NaN and infinity lie beyond it.
 _LARGEST = (1 << 63) - 1
@@ -324,11 +325,38 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Opinion:
+    """Shadow to gate: what a second recipe says of a frame that the line has judged.
+
+    Attributes:
+        trigger: Trigger key.
+        score: Anomaly score; NaN if it could not judge.
+        recipe: SHA-256 of the shadow recipe, 32 bytes.
+    """
+
+    trigger: int
+    score: float
+    recipe: bytes
+
+    _layout: ClassVar[struct.Struct] = struct.Struct("<Qd32s")
+
+    def encode(self) -> bytes:
+        """The message's bytes."""
+        return _head(Kind.OPINION) + self._layout.pack(self.trigger, self.score, self.recipe)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Opinion:
+        """Reads `encode`'s bytes; raises WireError."""
+        trigger, score, recipe = _unpack(cls._layout, data, Kind.OPINION)
+        return cls(_trigger(trigger), score, recipe)
+
+
+@dataclass(frozen=True)
 class State:
     """A child to the gate: readiness, heartbeat, end; JSON after the head.
 
     Attributes:
-        role: "camera", "worker", "archive" or "refiner".
+        role: "camera", "worker", "archive", "refiner" or "shadow".
         incarnation: Number of the process in this run.
         state: "ready" (may be armed or fed), "running" (heartbeat of the working loop), "ended" (no trigger will
             come any more), "stopped" (leaves now).
@@ -404,7 +432,7 @@ class Credit:
         return cls(worker, frames, bool(opening), bool(beside))
 
 
-GateMessage = Trigger | Refused | Result | State
+GateMessage = Trigger | Refused | Result | Opinion | State
 
 
 def decode_for_gate(data: bytes) -> GateMessage:
@@ -422,4 +450,6 @@ def decode_for_gate(data: bytes) -> GateMessage:
         return Refused.decode(data)
     if kind is Kind.STATE:
         return State.decode(data)
+    if kind is Kind.OPINION:
+        return Opinion.decode(data)
     raise WireError(f"{kind.name} is not for the gate")

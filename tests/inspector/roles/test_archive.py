@@ -25,9 +25,9 @@ from inspector.recipe.store import load_recipe
 from inspector.roles.anomaly_picture import map_drawer
 from inspector.roles.archive import ArchiveRole
 from inspector.roles.archive_link import ArchiveLink
-from inspector.roles.archive_tap import ArchiveTap
 from inspector.roles.job import Job
 from inspector.roles.lifeline import Lifeline
+from inspector.roles.taps import ArchiveTap, Taps
 from inspector.wire.archive_socket import ArchivedFrame, ArchivedOutlines
 from inspector.wire.messages import FrameHeader, State
 
@@ -145,13 +145,13 @@ class Outbox:
 )
 def test_the_worker_hands_over_what_does_not_pass(scored: Scored | None, kept: bool) -> None:
     outbox: Any = Outbox()
-    tap = ArchiveTap(outbox, threshold=1.0, pass_ratio=0.0)
+    tap = Taps(ArchiveTap(outbox, threshold=1.0, pass_ratio=0.0), None)
     pixels = np.full((4, 6), 7, np.uint8)
     copied = tap.copy(header(1), pixels, scored)
     pixels[:] = 0  # the slot is written anew
     assert (copied is not None) == kept
     if copied is not None:
-        assert (copied == 7).all()
+        assert (copied.pixels == 7).all()
     outbox.room = False
     assert tap.copy(header(1), pixels, scored) is None
     assert tap.counts() == {"archive_refused": int(kept)}
@@ -161,7 +161,7 @@ def test_worker_and_gate_choose_the_same_passes() -> None:
     outbox: Any = Outbox()
     tap = ArchiveTap(outbox, threshold=1.0, pass_ratio=0.1)
     gate_side = link(outbox, pass_ratio=0.1)[0]
-    chosen = [trigger for trigger in range(200) if tap.copy(header(trigger), PIXELS, Scored(0.5, 0, 0)) is not None]
+    chosen = [trigger for trigger in range(200) if tap.wants(header(trigger), Scored(0.5, 0, 0))]
     for trigger in range(200):
         gate_side.verdict(verdict(trigger, Decision.PASS), {"trigger": trigger})
     assert [record["trigger"] for record in outbox.verdicts] == chosen

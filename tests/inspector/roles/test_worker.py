@@ -276,7 +276,7 @@ class Tap:
 
 def test_frames_for_the_archive_leave_after_their_result_and_never_if_they_were_written_over(bench: Bench) -> None:
     tap: Any = Tap()
-    bench.role._archive = tap
+    bench.role._taps = tap
     results = bench.turn(
         frame(1, 1),
         frame(2, 5),

@@ -21,6 +21,7 @@ from inspector.wire.messages import (
     Credit,
     FrameHeader,
     Kind,
+    Opinion,
     Refused,
     Result,
     SlotFrame,
@@ -38,6 +39,7 @@ OF_THE_GATE = {
     Cause.DEADLINE_MISSED,
     Cause.RECIPE_MISMATCH,
     Cause.LEDGER_FULL,
+    Cause.VIEW_MISSING,
     Cause.SHUTDOWN,
 }
 OF_THE_CHILDREN = [cause for cause in Cause if cause not in OF_THE_GATE]
@@ -89,7 +91,8 @@ STATES = st.builds(
 )
 CREDITS = st.builds(Credit, worker=WORKER, frames=WORKER, opening=st.booleans())
 SLOTS = st.builds(SlotFrame, slot=WORKER, generation=st.integers(0, 2**64 - 1), header=HEADERS)
-FOR_THE_GATE = st.one_of(TRIGGERS, REFUSALS, RESULTS, STATES)
+OPINIONS = st.builds(Opinion, trigger=KEY, score=st.floats(allow_nan=False), recipe=st.binary(min_size=32, max_size=32))
+FOR_THE_GATE = st.one_of(TRIGGERS, REFUSALS, RESULTS, OPINIONS, STATES)
 ANY = st.one_of(HEADERS, FOR_THE_GATE, CREDITS, SLOTS)
 
 STATE_HEAD = struct.pack("<4sHH", MAGIC, VERSION, Kind.STATE)
@@ -130,7 +133,10 @@ def test_truncated_message_is_refused(message: Any, share: float) -> None:
         type(message).decode(data[: int(len(data) * share)])
 
 
-@given(message=st.one_of(HEADERS, TRIGGERS, REFUSALS, RESULTS, CREDITS, SLOTS), more=st.binary(min_size=1, max_size=9))
+@given(
+    message=st.one_of(HEADERS, TRIGGERS, REFUSALS, RESULTS, OPINIONS, CREDITS, SLOTS),
+    more=st.binary(min_size=1, max_size=9),
+)
 def test_message_that_is_too_long_is_refused(message: Any, more: bytes) -> None:
     with pytest.raises(WireError):
         type(message).decode(message.encode() + more)
