@@ -18,6 +18,8 @@ from .conftest import Daemon, StartDaemon, wait_for
 pytestmark = pytest.mark.process
 
 CONVEYOR = {"kind": "synthetic", "rate": 25, "width_px": 64, "height_px": 64}
+#: A busy machine is no matter of these tests.
+ROOMY = {"queue_frames": 256}
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def line(start: StartDaemon, random_recipe: Path, tmp_path: Path) -> Daemon:
     """A line whose configuration names its recipe by a link."""
     link = tmp_path / "current"
     link.symlink_to(random_recipe)
-    daemon = start(camera=CONVEYOR, recipe=str(link), audit_log=str(tmp_path / "audit.jsonl"))
+    daemon = start(camera=CONVEYOR, line=ROOMY, recipe=str(link), audit_log=str(tmp_path / "audit.jsonl"))
     daemon.wait_for_verdicts(10)
     return daemon
 

@@ -19,6 +19,8 @@ from .test_changeover import inspector
 pytestmark = pytest.mark.process
 
 CAMERA = {"kind": "synthetic", "rate": 20, "width_px": 64, "height_px": 64}
+#: A busy machine is no matter of these tests.
+ROOMY = {"queue_frames": 256}
 
 
 def edit(daemon: Daemon, **sections: Any) -> None:
@@ -37,7 +39,7 @@ def test_a_line_follows_its_configuration_and_refuses_what_it_can_not_follow(
     start: StartDaemon, random_recipe: Path, tmp_path: Path
 ) -> None:
     audit = tmp_path / "audit.jsonl"
-    daemon = start(camera=CAMERA, audit_log=str(audit))
+    daemon = start(camera=CAMERA, line=ROOMY, audit_log=str(audit))
     daemon.wait_for_verdicts(5)
     other = tmp_path / "other"
     shutil.copytree(random_recipe, other)
@@ -63,7 +65,7 @@ def test_a_line_follows_its_configuration_and_refuses_what_it_can_not_follow(
 
 
 def test_a_camera_is_set_up_anew_while_the_line_is_paused(start: StartDaemon) -> None:
-    daemon = start(camera=CAMERA)
+    daemon = start(camera=CAMERA, line=ROOMY)
     daemon.wait_for_verdicts(5)
     camera = daemon.child("camera")
     edit(daemon, camera={"defect_ratio": 0.9})
@@ -83,7 +85,7 @@ def test_a_camera_is_set_up_anew_while_the_line_is_paused(start: StartDaemon) ->
 
 
 def test_the_verdict_log_goes_on_in_a_new_file(start: StartDaemon) -> None:
-    daemon = start(camera=CAMERA)
+    daemon = start(camera=CAMERA, line=ROOMY)
     daemon.wait_for_verdicts(5)
     kept = daemon.log.with_suffix(".1")
     daemon.log.rename(kept)
