@@ -93,7 +93,7 @@ class WorkerRole:
             poller.poll(0 if self._pipeline is not None and self._pipeline.busy else _TURN_MS)
             self._lifeline.take()
             self._work()
-            if self._golden is not None and self._golden.due and not poller.poll(0):
+            if self._golden is not None and self._golden.due and self._idle(poller):
                 self._golden.repeat(self._engine)
             self._progress += 1
             if self._clock_ns() - self._reported_ns >= _HEARTBEAT_NS:
@@ -101,6 +101,10 @@ class WorkerRole:
         while self._pipeline is not None and self._pipeline.busy:
             self._advance(self._pipeline, [])
         self._report("stopped")
+
+    def _idle(self, poller: zmq.Poller) -> bool:
+        """No frame is being computed, and none waits."""
+        return (self._pipeline is None or not self._pipeline.busy) and not poller.poll(0)
 
     def _work(self) -> None:
         waiting = self._take()
