@@ -86,7 +86,7 @@ def test_a_pipelined_engine_is_measured_alone_with_one_frame_and_full_with_many(
     contender = engines._contender("gpu", "cuda " + precision, precision, preprocess, network, SMALL)
     frames = list(np.random.default_rng(1).integers(0, 256, (4, 80, 80), np.uint8))
     expected = PlainMapping(preprocess, network).scores(frames)
-    assert engines._difference(contender, frames, expected) < tolerance
+    assert engines._difference(contender, frames, expected, tolerance) < tolerance
     contender.measure(frames, 0.0)
     assert contender.engine is not None
     assert set(contender.per_frame_ms) == {1, 2}
