@@ -117,6 +117,7 @@ def rows() -> Rows:
                 'sum by (station, outcome) (rate(inspector_frames_total{station=~"$station"}[$__rate_interval]))',
                 "{{station}} {{outcome}}",
             ),
+            width=8,
         ),
         lines(
             Text(
@@ -129,6 +130,20 @@ def rows() -> Rows:
                 'cause=~"frame_.*|camera_lost"}[1h]))',
                 "{{station}} {{cause}}",
             ),
+            width=8,
+        ),
+        lines(
+            Text(
+                "Camera events",
+                "What happened to the camera in an hour, parts or not: frames that came twice (repeated), found no "
+                "buffer (underrun), were left out (id_gap), came too late (late); starts after it was lost (retry).",
+                units.Short,
+            ),
+            Query(
+                'sum by (station, event) (increase(inspector_camera_events_total{station=~"$station"}[1h])) > 0',
+                "{{station}} {{event}}",
+            ),
+            width=8,
         ),
     ]
     gate: list[AnyPanel] = [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
+from inspector.domain.camera_events import CameraEvent
 from inspector.domain.frame import Capture
 
 
@@ -45,3 +47,11 @@ class Camera(Protocol):
 
     def close(self) -> None:
         """Let go of the device. Idempotent."""
+
+
+@runtime_checkable
+class CountsEvents(Protocol):
+    """A camera that knows more than its captures tell: why a frame is missing, and frames that were none."""
+
+    def events(self) -> Mapping[CameraEvent, int]:
+        """How often each has happened since the camera was opened; what is not named never has."""

@@ -17,6 +17,7 @@ from inspector.cameras.genicam_frames import SUPPORTED_FORMATS
 from inspector.cameras.genicam_stream import FrameStream
 from inspector.cameras.genicam_trigger import SoftwareTrigger
 from inspector.config import cameras as settings
+from inspector.domain.camera_events import CameraEvent
 from inspector.domain.errors import CameraError
 from inspector.domain.frame import Allocate, Capture, new_pixels
 
@@ -163,6 +164,10 @@ class GenicamCamera:
         """The next frame, or a frame that was lost or came incomplete, with its problem named."""
         stream = self._opened()
         return stream.capture(timeout_s) if self._trigger is None else self._trigger.capture(timeout_s)
+
+    def events(self) -> Mapping[CameraEvent, int]:
+        """As `inspector.cameras.base.CountsEvents`."""
+        return {} if self._stream is None else self._stream.events
 
     def close(self) -> None:
         """Stops and closes the camera and lets go of the producers."""

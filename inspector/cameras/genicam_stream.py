@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from inspector.cameras.genicam_frames import Layout, ShortBuffer, UnsupportedFormat, copy_pixels, frames_lost
+from inspector.domain.camera_events import CameraEvent
 from inspector.domain.errors import CameraError
 from inspector.domain.frame import Allocate, Capture, Pixels, new_pixels
 from inspector.domain.verdict import Cause
@@ -40,6 +42,7 @@ class FrameStream:
 
     Attributes:
         name: Model and serial number of the camera.
+        events: As `inspector.cameras.base.CountsEvents`.
     """
 
     def __init__(
@@ -76,8 +79,8 @@ class FrameStream:
         self._underruns = 0
         self._missing = 0
         self._held: Capture | None = None
+        self.events = Counter[CameraEvent]()
         self._counting = False
-        self._repeated = 0
         self._lost: str | None = None
         self._heard_ns = 0
         self._warned: set[str] = set()
@@ -165,9 +168,10 @@ class FrameStream:
         """
         if frame_id is None or frame_id != self._last_id or not self._counting:
             return False
-        self._repeated += 1
-        if self._repeated.bit_count() == 1:  # the 1st, 2nd, 4th, 8th ...: a fault that lasts must not fill the log
-            log.warning("camera %s: frame %d came again, %d such so far", self.name, frame_id, self._repeated)
+        self.events[CameraEvent.REPEATED] += 1
+        repeated = self.events[CameraEvent.REPEATED]
+        if repeated.bit_count() == 1:  # the 1st, 2nd, 4th, 8th ...: a fault that lasts must not fill the log
+            log.warning("camera %s: frame %d came again, %d such so far", self.name, frame_id, repeated)
         return True
 
     def _await_delivery(self, timeout_s: float) -> float:
@@ -218,10 +222,13 @@ class FrameStream:
                 self._warn_once(f"camera {self.name}: frame ids do not count on, so they can't show lost frames")
             self._counting = lost is not None
         underruns = self._info(lambda: self._acquirer.data_streams[0].num_underrun, 0)
+        unbuffered = max(0, underruns - self._underruns)
+        self.events[CameraEvent.UNDERRUN] += unbuffered
         if lost is None:
-            self._missing = max(0, underruns - self._underruns)
+            self._missing = unbuffered
         else:  # frames that came incomplete are counted already, and their ids are not known
             self._missing = max(0, lost - self._incomplete_before)
+            self.events[CameraEvent.ID_GAP] += self._missing
         self._last_id = frame_id
         self._underruns = underruns
         self._incomplete_before = 0

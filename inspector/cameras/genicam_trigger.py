@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from inspector.cameras.genicam_stream import FrameStream
 from inspector.cameras.pacing import Pace
+from inspector.domain.camera_events import CameraEvent
 from inspector.domain.frame import Capture
 from inspector.domain.verdict import Cause
 
@@ -69,6 +70,7 @@ class SoftwareTrigger:
             if now_ns - self._fired_ns < _FRAME_NS:
                 return None
             self._told += 1
+            self._stream.events[CameraEvent.MISSED_TRIGGER] += 1
             capture = Capture(None, now_ns, now_ns, "a trigger without a frame", Cause.FRAME_MISSING)
         capture = dataclasses.replace(capture, triggered_ns=self._triggered_ns)
         self._triggered_ns = None
@@ -79,4 +81,5 @@ class SoftwareTrigger:
         while (late := self._stream.capture(_SHORTEST_S)) is not None:
             self._told = max(0, self._told - 1)
             if late.problem is None:
+                self._stream.events[CameraEvent.LATE] += 1
                 log.warning("%s came too late for its trigger and is left out", late.source)

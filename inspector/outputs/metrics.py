@@ -6,6 +6,7 @@ import math
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from inspector.domain.camera_events import CameraEvent
 from inspector.domain.ledger import Tally
 from inspector.domain.threshold import Threshold
 from inspector.domain.verdict import Cause, Decision, Verdict
@@ -177,6 +178,12 @@ class LineMetrics(PartMetrics):
         self.stray_results = counter("inspector_stray_results", "Results for parts that had their verdict already.")
         self.duplicate_triggers = counter("inspector_duplicate_triggers", "Triggers announced twice; ignored.")
         self.malformed = counter("inspector_malformed_messages", "Messages that could not be read.", "receiver")
+        self.camera_events = counter(
+            "inspector_camera_events",
+            "What happened to the camera besides good frames, by kind; a lost frame may be several: missing, an id "
+            "left out, no buffer.",
+            "event",
+        )
         self.restarts = counter("inspector_process_restarts", "Starts after the first.", "process")
         self.archive_entries = counter(
             "inspector_archive_entries",
@@ -234,6 +241,8 @@ class LineMetrics(PartMetrics):
             self.restarts.labels(station, process)
         for outcome in ("sent", "refused"):
             self.frames.labels(station, outcome)
+        for event in CameraEvent:
+            self.camera_events.labels(station, event.value)
         for carrier in ("slot", "message"):
             self.carried.labels(station, carrier)
         for metric in (self.stray_results, self.duplicate_triggers, self.score):

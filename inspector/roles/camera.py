@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import zmq
 
-from inspector.cameras.base import Camera, SourceEnded
+from inspector.cameras.base import Camera, CountsEvents, SourceEnded
 from inspector.cameras.factory import create_camera
 from inspector.cameras.picture_quality import glance
+from inspector.domain.camera_events import CameraEvent
 from inspector.domain.frame import Capture, PixelFormat, Pixels
 from inspector.domain.ledger import trigger_key
 from inspector.domain.verdict import Cause
@@ -26,6 +27,12 @@ _TURN_S = 0.05
 _HEARTBEAT_NS = 250_000_000
 #: A frame's light and focus are measured so often.
 _LOOK_NS = 1_000_000_000
+_PROBLEMS = {
+    Cause.FRAME_MISSING: CameraEvent.FRAME_MISSING,
+    Cause.FRAME_INCOMPLETE: CameraEvent.FRAME_INCOMPLETE,
+    Cause.FRAME_CORRUPT: CameraEvent.FRAME_CORRUPT,
+    Cause.CAMERA_LOST: CameraEvent.CAMERA_LOST,
+}
 
 
 class CameraRole:
@@ -62,6 +69,7 @@ class CameraRole:
         self._ended = False
         self._look: dict[str, float] = {}
         self._looked_ns: int | None = None
+        self._events = dict.fromkeys(CameraEvent, 0)
 
     def run(self) -> None:
         """Works until the lifeline says stop."""
@@ -108,7 +116,12 @@ class CameraRole:
         trigger = trigger_key(self._incarnation, self._sequence)
         self._sequence += 1
         if capture.pixels is None:
-            self._announce(trigger, capture, capture.problem or Cause.FRAME_MISSING)
+            problem = capture.problem or Cause.FRAME_MISSING
+            self._announce(trigger, capture, problem)
+            if problem in _PROBLEMS:
+                self._events[_PROBLEMS[problem]] += 1
+            if problem is Cause.CAMERA_LOST:
+                self._report("running")  # the camera's next word may be an error that ends the process
             return
         worker = self._sender.choose()
         if isinstance(worker, Cause):
@@ -156,9 +169,14 @@ class CameraRole:
                 progress=self._progress,
                 triggers=self._sequence,
                 queue_frames=self._sender.waiting,
-                details=self._sender.counts() | self._look,
+                details=self._sender.counts() | self._look | self._counted(),
             )
         )
+
+    def _counted(self) -> dict[str, float]:
+        if isinstance(self._camera, CountsEvents):
+            self._events.update(self._camera.events())
+        return {f"event_{event.value}": count for event, count in self._events.items() if count}
 
 
 def work(job: Job) -> None:

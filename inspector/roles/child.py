@@ -60,6 +60,7 @@ class Child:
         incarnation: Number of the present or last process, 1 and up; 0 before the first.
         ready: It has said that it is ready and has not died since.
         restarts: Starts after the first.
+        retries: Those of them after the camera was lost, in vain or not.
         exhausted: It died and will not come back: the budget is used up, or starting again can't help.
         exit_code: How the last process ended; negative for a signal, None before the first end.
     """
@@ -79,6 +80,7 @@ class Child:
         self.incarnation = 0
         self.ready = False
         self.restarts = 0
+        self.retries = 0
         self.exhausted = False
         self.exit_code: int | None = None
         self._make_job = make_job
@@ -110,6 +112,7 @@ class Child:
         """Starts a process. Its standard input is the lifeline; it dies with the gate, even by SIGKILL."""
         if self.incarnation:
             self.restarts += 1
+            self.retries += self.exit_code == CameraError.exit_code
         self.incarnation = self.incarnation + 1 if self._number is None else self._number()
         self._start_due_ns = None
         orders = self._folder / f"{self.role}-{self.incarnation}.json"

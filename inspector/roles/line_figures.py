@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from inspector.domain.camera_events import CameraEvent
 from inspector.domain.drift import DriftMonitor
 from inspector.domain.ledger import Ledger
 from inspector.outputs.metrics import LineMetrics
@@ -23,6 +24,9 @@ def show_state(metrics: LineMetrics, message: State) -> None:
     metrics.slots_in_use.labels(station).set(details.get("slots_in_use", 0))
     for carrier in ("slot", "message"):
         metrics.total(metrics.carried, details.get(f"frames_by_{carrier}", 0), carrier)
+    for event in CameraEvent:
+        if event is not CameraEvent.RETRY:  # nobody but the gate knows of it
+            metrics.total(metrics.camera_events, details.get(f"event_{event.value}", 0), event.value)
     metrics.total(metrics.expired_leases, details.get("expired_leases", 0))
     for gauge, name in (
         (metrics.brightness, "brightness"),
@@ -55,3 +59,5 @@ def show_line(
     for child in children:
         metrics.up.labels(station, child.role).set(int(child.ready))
         metrics.total(metrics.restarts, child.restarts, child.role)
+        if child.role == "camera":
+            metrics.total(metrics.camera_events, child.retries, CameraEvent.RETRY.value)

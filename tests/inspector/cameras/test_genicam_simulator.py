@@ -14,6 +14,7 @@ import pytest
 from inspector.cameras.genicam import GenicamCamera
 from inspector.cameras.genicam_discovery import list_cameras
 from inspector.config import cameras as settings
+from inspector.domain.camera_events import CameraEvent
 from inspector.domain.errors import CameraError
 from inspector.domain.frame import Capture
 from inspector.domain.verdict import Cause
@@ -185,6 +186,7 @@ def test_frame_that_comes_too_late_is_not_taken_for_the_next_one(
     assert names(take(camera, 1)) == ["frame_missing"]
     plant.tell("slow SIM0001 0")
     assert names(take(camera, 1)) == ["frame 3"]
+    assert camera.events()[CameraEvent.MISSED_TRIGGER] == camera.events()[CameraEvent.LATE] == 1
     assert "frame 2 at" in caplog.text
     assert "came too late for its trigger" in caplog.text
 
@@ -223,6 +225,7 @@ def test_dropped_frames_are_missing_parts(plant: Plant, open_camera: OpenCamera)
     pull(plant, camera, 1)
     plant.tell("drop SIM0001 2")
     assert names(pull(plant, camera, 3)) == ["frame_missing", "frame_missing", "frame 4"]
+    assert camera.events()[CameraEvent.ID_GAP] == 2
 
 
 def test_incomplete_frames_are_parts_of_their_own(plant: Plant, open_camera: OpenCamera) -> None:
@@ -241,6 +244,9 @@ def test_frame_that_comes_twice_is_one_part(
     assert names(pull(plant, camera, 3)) == ["frame 3", "frame 4", "frame 5"]
     assert camera.capture(0.1) is None
     assert "frame 3 came again, 1 such so far" in caplog.text
+    assert camera.events() == {CameraEvent.REPEATED: 1, CameraEvent.ID_GAP: 0, CameraEvent.UNDERRUN: 0}
+    camera.close()
+    assert camera.events() == {}
 
 
 @pytest.mark.parametrize(("transport", "after"), [("GEV", 1), ("Custom", 0)])
@@ -296,6 +302,7 @@ def test_frames_that_find_no_buffer_are_missing_parts(plant: Plant, open_camera:
     plant.tell("trigger SIM0001 1")
     captures += take(camera, 5)
     assert names(captures) == ["frame 2", "frame 3", *["frame_missing"] * 4, "frame 8"]
+    assert camera.events() == {CameraEvent.ID_GAP: 4, CameraEvent.UNDERRUN: 4}
 
 
 def test_stalled_stream_of_a_free_running_camera_is_a_loss(plant: Plant, open_camera: OpenCamera) -> None:

@@ -13,6 +13,7 @@ import pytest
 from inspector.cameras.base import SourceEnded
 from inspector.config.cameras import SyntheticCamera
 from inspector.config.schema import InspectorConfig, Line
+from inspector.domain.camera_events import CameraEvent
 from inspector.domain.frame import Capture, Pixels
 from inspector.domain.ledger import trigger_key
 from inspector.domain.verdict import Cause
@@ -185,6 +186,25 @@ def test_the_camera_is_closed_whatever_happens(bench: Bench) -> None:
     with pytest.raises(RuntimeError):
         bench.role.run()
     assert bench.camera.calls[-1] == "close"
+
+
+LOST = [Capture(None, 10, 20, "x", cause) for cause in (Cause.FRAME_MISSING, Cause.FRAME_MISSING, Cause.CAMERA_LOST)]
+
+
+@pytest.mark.parametrize("bench", [LOST], indirect=True)
+def test_what_happens_to_the_camera_is_counted_and_its_loss_told_at_once(bench: Bench) -> None:
+    """After a loss the camera's next word is an error that ends the process: the heartbeat would come too late."""
+    bench.camera.events = lambda: {CameraEvent.ID_GAP: 2, CameraEvent.REPEATED: 7}  # type: ignore[attr-defined]
+    bench.role.run()
+    assert bench.order == ["State", "Trigger", "Trigger", "Trigger", "State", "State", "State"]
+    ready, lost, *_ = [state.details for state in bench.gate.of(State)]
+    assert "event_frame_missing" not in ready
+    assert {name: count for name, count in lost.items() if name.startswith("event_")} == {
+        "event_frame_missing": 2,
+        "event_camera_lost": 1,
+        "event_id_gap": 2,
+        "event_repeated": 7,
+    }
 
 
 @pytest.mark.parametrize("bench", [[picture("a"), picture("b")]], indirect=True)
