@@ -15,6 +15,7 @@ from inspector.cli.demo.command import demo
 from inspector.cli.simulator import simulator
 from inspector.config.load import load_config
 from inspector.domain.errors import FatalError
+from inspector.outputs.log_format import name_station, start_log
 
 log = logging.getLogger("inspector")
 
@@ -41,7 +42,9 @@ def run(config_path: Path) -> None:
     """Run the line until SIGTERM, Ctrl-C or the end of the source."""
     from inspector.roles.daemon import run_daemon
 
-    run_daemon(load_config(config_path), os.environ, load=lambda: load_config(config_path))
+    config = load_config(config_path)
+    name_station(config.station)
+    run_daemon(config, os.environ, load=lambda: load_config(config_path))
 
 
 @cli.command()
@@ -373,8 +376,8 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         Exit code: 0, or that of the error (`inspector.domain.errors`), or 2 for wrong arguments.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
+        start_log("gate", os.environ, text="%(levelname)s: %(message)s")
         cli.main(args=argv, prog_name="inspector", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from inspector.config.schema import InspectorConfig
 from inspector.domain.errors import FatalError
+from inspector.outputs.log_format import name_station, start_log
 from inspector.wire.ring import RingHandle
 
 log = logging.getLogger("inspector")
@@ -67,7 +68,7 @@ def run_child(role: str, work: Callable[[Job], None], argv: list[str]) -> int:
     Returns:
         The exit code.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"%(levelname)s {role}[%(process)d]: %(message)s")
+    start_log(role, os.environ, text=f"%(levelname)s {role}[%(process)d]: %(message)s")
     # The gate alone answers the terminal and systemd; a child stops when its lifeline says so.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -75,6 +76,7 @@ def run_child(role: str, work: Callable[[Job], None], argv: list[str]) -> int:
     job = Job.model_validate_json(path.read_bytes())
     with contextlib.suppress(OSError):
         path.unlink()
+    name_station(job.config.station)
     try:
         work(job)
     except FatalError as error:

@@ -13,6 +13,7 @@ import pytest
 
 from inspector.config.schema import Supervision
 from inspector.domain.errors import ConfigError, RecipeError
+from inspector.outputs.log_format import VARIABLE, JsonFormatter, log_formatter
 
 Tool = Callable[[str, str], str]
 
@@ -79,6 +80,13 @@ def test_unit_fits_the_daemon(unit: configparser.SectionProxy) -> None:
     assert int(unit["TimeoutStartSec"]) > limits.start_timeout_s
     # A hung child is the gate's to kill; the watchdog is for the gate.
     assert int(unit["WatchdogSec"]) > 2 * limits.heartbeat_timeout_s
+
+
+def test_the_journal_gets_the_structured_log(root: Path) -> None:
+    text = (root / "deploy/systemd/inspector@.service").read_text()
+    chosen = re.findall(rf"^Environment={VARIABLE}=(\w+)$", text, re.MULTILINE)
+    assert chosen == ["json"]
+    assert isinstance(log_formatter("gate", {VARIABLE: chosen[0]}, "s", text="", to_journal=False), JsonFormatter)
 
 
 def test_cameras_stay_within_reach(unit: configparser.SectionProxy, root: Path) -> None:

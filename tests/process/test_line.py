@@ -188,3 +188,14 @@ def test_a_killed_gate_takes_its_children_along_and_the_next_starts_over_its_rem
     recovered(second, killed_ns)
     assert second.finish() == 0, second.errors()
     second.check_ledger()
+
+
+def test_every_process_writes_the_log_in_the_chosen_format(start: StartDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INSPECTOR_LOG", "json")
+    daemon = start(camera={"kind": "folder", "path": "/nonexistent"}, supervision={"restarts": 1})
+    assert daemon.finish() == 69
+    said = [json.loads(line) for line in daemon.errors().splitlines()]
+    assert {line["role"] for line in said} == {"gate", "camera"}
+    assert {line["station"] for line in said} == {"station"}
+    assert all(set(line) == {"time", "level", "role", "pid", "station", "message"} for line in said)
+    assert any("/nonexistent" in line["message"] and line["level"] == "error" for line in said)
