@@ -75,6 +75,7 @@ class LiveVideoCamera:
         self._clock_ns = clock_ns
         self._open_source = open_source or open_live_source
         self._reader: _Reader | None = None
+        self._lost: str | None = None
 
     def open(self) -> None:
         """Opens the source and waits for a first frame, which is not a part yet.
@@ -98,22 +99,30 @@ class LiveVideoCamera:
     def capture(self, timeout_s: float) -> Capture | None:
         """The next frame; where the camera process came too late for its pixels, its trigger with FRAME_MISSING.
 
+        A loss is a part first, as with GenICam cameras: what was under the camera then, nobody has seen.
+
         Raises:
             CameraError: The stream ended or broke, or nothing came for `read_timeout_s`.
         """
+        if self._lost is not None:
+            raise CameraError(self._lost)
         reader = self._opened()
         capture = reader.take(timeout_s)
         if capture is not None:
             return capture
-        if reader.failure:
-            raise CameraError(f"camera {self._name} is lost: {reader.failure}")
-        silent_s = (self._clock_ns() - reader.seen_ns) / 1e9
-        if silent_s > self._config.read_timeout_s:
-            raise CameraError(f"camera {self._name} is lost: no frame for {silent_s:.1f} s")
-        return None
+        now_ns = self._clock_ns()
+        silent_s = (now_ns - reader.seen_ns) / 1e9
+        reason = reader.failure
+        if not reason and silent_s > self._config.read_timeout_s:
+            reason = f"no frame for {silent_s:.1f} s"
+        if not reason:
+            return None
+        self._lost = f"camera {self._name} is lost: {reason}"
+        return Capture(None, now_ns, now_ns, f"the loss of camera {self._name}", Cause.CAMERA_LOST)
 
     def close(self) -> None:
         """Ends the thread, which closes the source."""
+        self._lost = None
         if self._reader is not None:
             self._reader.stop()
             self._reader = None

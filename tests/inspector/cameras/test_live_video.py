@@ -121,6 +121,7 @@ def test_source_is_given_up_when_nobody_takes_its_triggers(
         source.put(value)
     assert source.released.wait(10)
     assert [take(camera).source for _ in range(4)] == ["frame 2", "frame 3", "frame 4", "frame 5"]
+    assert take(camera).problem is Cause.CAMERA_LOST
     with pytest.raises(CameraError, match="4 triggers wait and the camera process takes none"):
         camera.capture(0.01)
     camera.close()
@@ -131,8 +132,11 @@ def test_end_of_the_stream_comes_after_its_last_frame(source: FakeSource, clock:
     source.put(1)
     source.items.put("end")
     assert take(camera).pixels is not None
-    with pytest.raises(CameraError, match="rtsp://camera/stream is lost: the stream ended or broke"):
-        camera.capture(10.0)
+    lost = take(camera)
+    assert (lost.problem, lost.source) == (Cause.CAMERA_LOST, "the loss of camera rtsp://camera/stream")
+    for _ in range(2):  # it is one part, and stays lost until it is opened anew
+        with pytest.raises(CameraError, match="rtsp://camera/stream is lost: the stream ended or broke"):
+            camera.capture(10.0)
     camera.close()
 
 
@@ -149,6 +153,7 @@ def test_silence_beyond_the_limit_is_a_lost_camera(source: FakeSource, clock: An
     clock.now_ns += 2_900_000_000
     assert camera.capture(0.001) is None
     clock.now_ns += 200_000_000
+    assert take(camera).problem is Cause.CAMERA_LOST
     with pytest.raises(CameraError, match=r"is lost: no frame for 3\.1 s"):
         camera.capture(0.001)
     finish(source, camera)
