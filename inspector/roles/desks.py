@@ -34,10 +34,10 @@ class VerdictDesk:
         self._watcher = watcher
 
     def triggered(self, trigger: int, triggered_ns: int) -> None:
-        """As `inspector.roles.line.Desk.triggered`; the line's ledger knows all there is to know."""
+        """As `inspector.roles.judge.Desk.triggered`; the line's ledger knows all there is to know."""
 
     def settled(self, verdict: Verdict, record: dict[str, Any]) -> None:
-        """As `inspector.roles.line.Desk.settled`."""
+        """As `inspector.roles.judge.Desk.settled`."""
         record["run"] = self._run_id
         self._publisher.publish("verdict", record)
         record["time"] = time.time()
@@ -140,9 +140,9 @@ class ViewDesk:
         self._parts = parts
 
     def triggered(self, trigger: int, triggered_ns: int) -> None:
-        """As `inspector.roles.line.Desk.triggered`."""
+        """As `inspector.roles.judge.Desk.triggered`."""
         self._parts.triggered(self._view, trigger, triggered_ns)
 
     def settled(self, verdict: Verdict, record: dict[str, Any]) -> None:
-        """As `inspector.roles.line.Desk.settled`."""
+        """As `inspector.roles.judge.Desk.settled`."""
         self._parts.settled(self._view, verdict, record)

@@ -8,24 +8,23 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import zmq
 
 from inspector.config.schema import InspectorConfig
 from inspector.domain.errors import FatalError
-from inspector.domain.ledger import Ledger, OpenPart, Tally
-from inspector.domain.threshold import conformal_p_value, decide
-from inspector.domain.verdict import Cause, Decision, Verdict
+from inspector.domain.ledger import Ledger, Tally
 from inspector.outputs.audit_log import AuditLog
 from inspector.outputs.metrics import LineMetrics
 from inspector.recipe.store import Recipe, load_recipe
-from inspector.roles.active_recipe import ActiveRecipe, recipe_labels
+from inspector.roles.active_recipe import recipe_labels
 from inspector.roles.archive_link import ArchiveLink
 from inspector.roles.child import Child
 from inspector.roles.crew import Aboard, Crew
+from inspector.roles.judge import Desk, Judge
 from inspector.roles.line_figures import show_line, show_state
 from inspector.roles.recipe_desk import RecipeDesk
 from inspector.roles.refiner_link import RefinerLink
@@ -45,16 +44,6 @@ _LEAST_PATIENCE_S = 0.5
 _MESSAGES = 256
 #: Where a process is gone, everything that it said before.
 _ALL = 1_000_000
-
-
-class Desk(Protocol):
-    """Where a line's verdicts go out."""
-
-    def triggered(self, trigger: int, triggered_ns: int) -> None:
-        """A part was announced."""
-
-    def settled(self, verdict: Verdict, record: dict[str, Any]) -> None:
-        """A part has its verdict; publishes it, writes it down and adds the wall time to the record."""
 
 
 class Line:
@@ -99,35 +88,35 @@ class Line:
     ) -> None:
         self._config = config
         self._inbox = inbox
-        self._desk = desk
         self._metrics = metrics
         self._clock_ns = clock_ns
-        self._ledger = Ledger(round(config.line.deadline_ms * 1e6), config.line.open_parts)
+        ledger = Ledger(round(config.line.deadline_ms * 1e6), config.line.open_parts)
         self._crew = Crew(config, folder, ring, self._aboard, None if shadow is None else shadow[0])
         self.recipes = RecipeDesk(recipe, config.recipe, audit or AuditLog(None), admit, self._crew.worker)
         self.camera = self._crew.camera()
         self.worker = self._crew.worker(recipe)
+        self._judge = Judge(ledger, self.recipes, desk, metrics, self._at_work)
         self._archive: ArchiveLink | None = None
         self._beside: dict[str, SideProcess] = {}
         if config.archive is not None and archive is not None:
             if config.archive.refine:
                 self._beside["refiner"] = RefinerLink(self._crew.refiner(), metrics)
             self._archive = ArchiveLink(config.archive, self._crew.archive(), archive, metrics)
+            self._judge.followers.append(self._archive.verdict)
             self._beside["archive"] = self._archive  # last to end: it waits for the verdicts of its frames
         self._shadow: ShadowLink | None = None
         if shadow is not None:
             self._shadow = self._beside["shadow"] = ShadowLink(self._crew.shadow(), metrics, *shadow)
-        self._early: dict[int, Result] = {}
+            self._judge.followers.append(self._shadow.verdict)
         self.serving = False
         self._armed = False
         self._paused = False
         self._ended = False
-        self._closing = False
         metrics.queue_capacity.labels(metrics.station).set(config.line.queue_frames)
         metrics.slots_capacity.labels(metrics.station).set(0 if ring is None else ring.slots)
 
     def _aboard(self) -> Aboard:
-        return Aboard(self.recipes.active.recipe, self._ledger.tally().triggered)
+        return Aboard(self.recipes.active.recipe, self._judge.ledger.tally().triggered)
 
     @property
     def name(self) -> str:
@@ -142,7 +131,7 @@ class Line:
     @property
     def finished(self) -> bool:
         """True once the source has ended and every part has its verdict."""
-        return self._ended and self._ledger.tally().pending == 0
+        return self._ended and self._judge.ledger.tally().pending == 0
 
     @property
     def state(self) -> str:
@@ -153,11 +142,11 @@ class Line:
 
     def tally(self) -> Tally:
         """The sums of the ledger."""
-        return self._ledger.tally()
+        return self._judge.ledger.tally()
 
     def next_deadline_ns(self) -> int | None:
         """Deadline of the most urgent open part."""
-        return self._ledger.next_deadline_ns()
+        return self._judge.ledger.next_deadline_ns()
 
     def start(self) -> None:
         """Starts the processes."""
@@ -181,7 +170,7 @@ class Line:
     def settle_due(self) -> None:
         """Takes what the children said, and settles the parts whose deadline is over."""
         self._take_messages()
-        self._settle(self._ledger.expire(self._clock_ns()))
+        self._judge.expire(self._clock_ns())
 
     def arm(self) -> None:
         """Wants triggers, once a worker is ready; a camera process that is new is armed at once afterwards."""
@@ -220,7 +209,7 @@ class Line:
 
     def check_activation(self) -> None:
         """Raises FatalError if no change of the recipe can be begun now."""
-        if not self.serving or self._closing or not self.worker.ready:
+        if not self.serving or self._judge.closing or not self.worker.ready:
             raise FatalError("the line does not run; a recipe is taken up by a line that does")
         self.recipes.check_idle()
 
@@ -255,7 +244,7 @@ class Line:
 
     def status(self) -> dict[str, Any]:
         """How the line stands, for people and for JSON."""
-        tally = self._ledger.tally()
+        tally = self._judge.ledger.tally()
         return {
             "station": self.name,
             "state": self.state,
@@ -276,8 +265,8 @@ class Line:
 
     def close(self) -> None:
         """Settles what is open and tells the processes to stop; `finish` waits for them."""
-        self._closing = True
-        self._settle(self._ledger.settle_all(Cause.SHUTDOWN, self._clock_ns()))
+        self._judge.closing = True
+        self._judge.settle_all(self._clock_ns())
         for child in (self.camera, *self._workers()):
             child.tell("stop")
 
@@ -286,7 +275,7 @@ class Line:
         for child in (self.camera, *self._workers()):
             child.finish(self._left_s(until_ns))
         self._take_messages(_ALL)
-        self._settle(self._ledger.settle_all(Cause.SHUTDOWN, self._clock_ns()))
+        self._judge.settle_all(self._clock_ns())
 
     def finish_beside(self, until_ns: int) -> None:
         """Waits for the processes that no verdict depends on, and kills what takes longer."""
@@ -300,10 +289,13 @@ class Line:
     def show(self) -> None:
         """Puts how it stands into the metrics."""
         metrics = self._metrics
-        show_line(metrics, self._ledger, self.recipes.active.drift, (self.camera, self.worker), time.time())
+        show_line(metrics, self._judge.ledger, self.recipes.active.drift, (self.camera, self.worker), time.time())
         metrics.total(metrics.malformed, self._inbox.malformed, "gate")
         for process in self._beside.values():
             process.show()
+
+    def _at_work(self, worker: int) -> bool:
+        return any(child.alive and child.incarnation == worker for child in self._workers())
 
     def _workers(self) -> list[Child]:
         """The worker in use, and the one that comes or goes during a change of the recipe."""
@@ -317,10 +309,10 @@ class Line:
             self._metrics.recipe(active.threshold, recipe_labels(active.recipe))
             for process in self._beside.values():
                 process.renew()
-        gone = self.recipes.retire(now_ns, self._ledger.open_at)
+        gone = self.recipes.retire(now_ns, self._judge.ledger.open_at)
         if gone is not None:
             self._take_messages(_ALL)
-            self._settle(self._ledger.lose_worker(gone, self._clock_ns()))
+            self._judge.lose_worker(gone, self._clock_ns())
 
     def _watch_children(self, now_ns: int) -> None:
         for child in (self.camera, self.worker):
@@ -330,9 +322,9 @@ class Line:
             self._take_messages(_ALL)  # what it said before it died still counts
             if child is self.worker:
                 self.recipes.worker_died()
-                self._settle(self._ledger.lose_worker(incarnation, self._clock_ns()))
+                self._judge.lose_worker(incarnation, self._clock_ns())
             else:
-                self._ledger.lose_camera(incarnation)
+                self._judge.ledger.lose_camera(incarnation)
                 self._armed = False
             if child.exhausted and not (child is self.camera and self._ended):
                 raise _ended_for_good(child)
@@ -346,97 +338,16 @@ class Line:
 
     def _take(self, message: GateMessage, now_ns: int) -> None:
         if isinstance(message, Trigger):
-            self._open_part(message, now_ns)
+            self._judge.triggered(message, now_ns)
         elif isinstance(message, Result):
-            self._judge(message, now_ns)
+            self._judge.judge(message, now_ns)
         elif isinstance(message, Opinion):
             if self._shadow is not None:
                 self._shadow.heard(message)
         elif isinstance(message, Refused):
-            self._count_frame("refused")
-            self._settle_one(message.trigger, Decision.NOT_INSPECTED, message.cause, now_ns)
+            self._judge.refused(message, now_ns)
         else:
             self._take_state(message, now_ns)
-
-    def _open_part(self, message: Trigger, now_ns: int) -> None:
-        for missed in self._ledger.missed(message.trigger):
-            self._ledger.trigger(missed, message.triggered_ns, now_ns)
-            self._count_trigger()
-            self._settle_one(missed, Decision.NOT_INSPECTED, Cause.FRAME_MISSING, now_ns)
-        opened = self._ledger.trigger(
-            message.trigger, message.triggered_ns, now_ns, source=message.source, worker=message.worker
-        )
-        if opened is None:
-            return
-        self._count_trigger()
-        self._desk.triggered(message.trigger, message.triggered_ns)
-        early = self._early.pop(message.trigger, None)
-        if isinstance(opened, Verdict):
-            self._settle([opened])
-            return
-        self._count_frame("refused" if message.refusal else "sent")
-        if message.refusal is not None:
-            self._settle_one(message.trigger, Decision.NOT_INSPECTED, message.refusal, now_ns)
-        elif early is not None:
-            self._judge(early, now_ns)
-        elif not any(child.alive and child.incarnation == message.worker for child in self._workers()):
-            # Sent to a worker that died, or was told to stop, while the frame was on its way.
-            cause = Cause.SHUTDOWN if self._closing else Cause.WORKER_LOST
-            self._settle_one(message.trigger, Decision.NOT_INSPECTED, cause, now_ns)
-
-    def _judge(self, result: Result, now_ns: int) -> None:
-        if not self._ledger.announced(result.trigger):
-            self._keep(result)
-            return
-        part = self._ledger.find(result.trigger)
-        if result.problem is not None:
-            self._settle_one(result.trigger, Decision.NOT_INSPECTED, result.problem, now_ns)
-            return
-        by = self.recipes.judge_of(result.recipe)
-        if by is None:
-            self._settle_one(result.trigger, Decision.NOT_INSPECTED, Cause.RECIPE_MISMATCH, now_ns)
-            return
-        decision, cause = decide(result.score, by.threshold)
-        scored = decision is not Decision.NOT_INSPECTED
-        verdict = self._ledger.settle(
-            result.trigger,
-            decision,
-            cause,
-            now_ns,
-            score=result.score if scored else None,
-            p_value=conformal_p_value(result.score, by.scores) if scored else None,
-            stages_ns=_stages(part, result, now_ns) if part is not None else None,
-        )
-        if verdict is not None:
-            self._settle([verdict], by)
-            if verdict.decision is Decision.PASS:
-                by.passed(result.score)
-
-    def _keep(self, result: Result) -> None:
-        """Until its trigger is announced: the camera process has a connection of its own, and a fast worker's result
-        may overtake it.
-        """
-        self._early[result.trigger] = result
-        if len(self._early) > self._config.line.open_parts:
-            del self._early[next(iter(self._early))]
-            self._ledger.stray_results += 1
-
-    def _settle_one(self, trigger: int, decision: Decision, cause: Cause, now_ns: int) -> None:
-        verdict = self._ledger.settle(trigger, decision, cause, now_ns)
-        if verdict is not None:
-            self._settle([verdict])
-
-    def _settle(self, verdicts: Iterable[Verdict], by: ActiveRecipe | None = None) -> None:
-        """The one way out for verdicts: the desk first, then archive and metrics."""
-        by = by or self.recipes.active
-        for verdict in verdicts:
-            record = {"station": self.name, **verdict.as_record(), **by.on_record()}
-            self._desk.settled(verdict, record)
-            if self._archive is not None:
-                self._archive.verdict(verdict, record)
-            if self._shadow is not None:
-                self._shadow.verdict(verdict)
-            self._metrics.verdict(verdict, by.threshold.value)
 
     def _take_state(self, message: State, now_ns: int) -> None:
         if message.role in self._beside:
@@ -459,26 +370,9 @@ class Line:
         if message.role == "camera" and message.state == "ended":
             self._ended = True
 
-    def _count_trigger(self) -> None:
-        self._metrics.triggers.labels(self.name).inc()
-
-    def _count_frame(self, outcome: str) -> None:
-        self._metrics.frames.labels(self.name, outcome).inc()
-
 
 def _ended_for_good(child: Child) -> FatalError:
     error = FatalError(f"{child.role}: can't be kept running; its reasons stand in the log above")
     if child.exit_code is not None and child.exit_code > 0:
         error.exit_code = child.exit_code
     return error
-
-
-def _stages(part: OpenPart, result: Result, now_ns: int) -> dict[str, int]:
-    """Durations by stage in nanoseconds; together they are the whole."""
-    return {
-        "capture": result.captured_ns - part.triggered_ns,
-        "queue": result.received_ns - result.captured_ns,
-        "copy": result.copied_ns - result.received_ns,
-        "compute": result.computed_ns - result.copied_ns,
-        "verdict": now_ns - result.computed_ns,
-    }

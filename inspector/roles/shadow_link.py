@@ -42,8 +42,8 @@ class ShadowLink(SideProcess):
         self._agreement = Agreement(_CAPACITY)
         self._figures = ShadowMetrics(metrics.families, metrics.station, self._threshold, recipe_labels(recipe))
 
-    def verdict(self, verdict: Verdict) -> None:
-        """Takes a verdict of the line."""
+    def verdict(self, verdict: Verdict, record: dict[str, Any]) -> None:
+        """Takes a verdict of the line, with what is published of it."""
         self._compared(self._agreement.verdict(verdict.trigger, verdict.decision), verdict.trigger)
 
     def heard(self, opinion: Opinion) -> None:

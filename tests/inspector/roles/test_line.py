@@ -51,6 +51,7 @@ class Child:
         self.ready = True
         self.alive = True
         self.restarts = 0
+        self.retries = 0
         self.exhausted = False
         self.exit_code: int | None = None
         self.told: list[str] = []
@@ -236,8 +237,8 @@ def test_an_early_result_is_no_verdict_where_the_part_can_have_none(bench: Bench
 
 def test_results_of_triggers_that_never_come_are_bounded(bench: Bench) -> None:
     bench.turn(*(bench.result(number, 0.0) for number in range(10)))
-    assert len(bench.line._early) == 4
-    assert bench.line._ledger.stray_results == 6
+    assert len(bench.line._judge._early) == 4
+    assert bench.line._judge.ledger.stray_results == 6
     assert [part.decision for part in bench.turn(bench.trigger(6))][-1] is Decision.PASS
 
 
@@ -278,7 +279,7 @@ def test_a_frame_on_its_way_to_a_worker_that_died_is_lost_with_it(bench: Bench) 
 def test_a_part_that_comes_while_the_daemon_stops_is_not_blamed_on_the_worker(bench: Bench) -> None:
     # Ctrl-C in a demo once reported "worker_lost" for the part that the camera process announced last.
     bench.worker.alive = False
-    bench.line._closing = True
+    bench.line._judge.closing = True
     assert said(bench.turn(bench.trigger(0))) == [(NOT, Cause.SHUTDOWN)]
 
 
