@@ -16,6 +16,7 @@ from calibration.comparison import Comparison
 from calibration.evaluate import CONFIDENCE, Figures
 from calibration.report.rows import NONE, metric_tables
 from inspector.domain.threshold import Threshold
+from inspector.recipe.manifest import RecipeManifest
 from inspector.recipe.store import Recipe
 
 
@@ -55,10 +56,17 @@ def recipe_summary(recipe: Recipe) -> str:
             f"{record.get('validation_rejected')} of {record.get('validation_parts')} unseen good parts rejected",
         ),
         ("threshold", threshold.describe()),
+        ("refinement", _prior(manifest)),
     ]
     if manifest.random_weights:
         rows.append(("warning", "RANDOM WEIGHTS: this recipe can't inspect; for trials of the chain only"))
     return _facts(f"recipe {manifest.name} v{manifest.version}", rows)
+
+
+def _prior(manifest: RecipeManifest) -> str:
+    if manifest.prior is None:
+        return "no prior: its rejects can't be refined on the line"
+    return f"prior of {manifest.prior.parts} good parts, {manifest.prior.colours} colours"
 
 
 def recipe_json(recipe: Recipe) -> str:

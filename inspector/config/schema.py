@@ -144,7 +144,7 @@ class Archive(Strict):
     """Frames that may wait for a slow disk; one more is not kept, and counted."""
     refine: bool = False
     """Find the exact outlines of the defects of fails afterwards (F2PAD), in a process that takes what processor time
-    is left; needs a recipe with a prior, and the memory of two further workers."""
+    is left; needs a recipe with a prior, and the memory of a second worker."""
     refine_iterations: int = Field(default=100, ge=1, le=1200)
     """Steps for each of them at most; fewer take less time and find outlines less exact."""
 
