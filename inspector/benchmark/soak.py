@@ -22,6 +22,7 @@ from inspector.benchmark.soak_faults import FaultInjector, FaultKind
 from inspector.config.cameras import FolderCamera
 from inspector.config.schema import Archive, InspectorConfig, Line, Metrics, Supervision, Verdicts, Worker
 from inspector.domain.ledger import Tally
+from inspector.domain.precision import Precision
 from inspector.roles.daemon import open_station, stop_signals
 from inspector.roles.gate import Gate
 
@@ -30,7 +31,7 @@ _STUB = "inspector.benchmark.checksum_worker"
 #: A child without progress for so long is killed; a soak has many that hang.
 _HANG_S = 2.0
 #: Scores of one picture by the real network differ so much at most, by what it was computed together with.
-_SAME = {"float32": 1e-3, "bfloat16": 5e-2}
+_SAME: dict[Precision, float] = {"float32": 1e-3, "bfloat16": 5e-2, "float16": 1e-2}
 #: Growth that is still no growth.
 _MEMORY_MB = 8.0
 _DESCRIPTORS = 3.0

@@ -350,7 +350,9 @@ def bench(detectors: str, rates: str | None, **options: Any) -> None:
 @click.option("--deadline-ms", type=click.FloatRange(min=0, min_open=True), default=500.0, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Threads of the network.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
+@click.option(
+    "--precision", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True
+)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures to this file.")
 @click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="Write memory over time to this SVG file.")
 def soak(parts: int | None, seconds: float | None, faults: str, **options: Any) -> None:

@@ -19,6 +19,7 @@ from inspector.benchmark.soak_faults import FaultKind
 from inspector.cli.results import write_json, write_text
 from inspector.config.schema import Worker
 from inspector.domain.errors import FatalError
+from inspector.domain.precision import Precision
 
 #: Scores of the checksum worker spread evenly up to 2**32: so many of the parts fail.
 _STUB_LIMIT = 0.96 * 2**32
@@ -60,7 +61,7 @@ class Soak:
     deadline_ms: float
     threads: int
     device: Literal["cpu", "cuda"]
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision
     json_path: Path | None
     plot_path: Path | None
 
