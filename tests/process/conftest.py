@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 #: Longest wait for anything; a test that needs it has failed.
 PATIENCE_S = 90.0
@@ -113,6 +117,17 @@ class Daemon:
             name: sums[name] for name in ("pass", "fail", "not_inspected")
         }
         return Counter(record["cause"] for record in records)
+
+
+def samples(daemon: Daemon, name: str) -> list[Sample]:
+    """The series of this name among the daemon's metrics; none before it answers."""
+    port = re.search(r"http://127\.0\.0\.1:(\d+)/metrics", daemon.errors())
+    if port is None:
+        return []
+    with urllib.request.urlopen(f"http://127.0.0.1:{port.group(1)}/metrics", timeout=20) as answer:
+        text = answer.read().decode()
+    families = text_string_to_metric_families(text)
+    return [sample for family in families for sample in family.samples if sample.name == name]
 
 
 @pytest.fixture(scope="session")

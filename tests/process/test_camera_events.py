@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import urllib.request
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from inspector.domain.camera_events import CameraEvent
 
 from ..gentl_simulator.plant import Plant
-from .conftest import Daemon, StartDaemon, wait_for
+from .conftest import Daemon, StartDaemon, samples, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -21,16 +18,7 @@ LINE_TRIGGER = [{"name": "TriggerMode", "value": "On"}, {"name": "TriggerSource"
 
 
 def events(daemon: Daemon) -> dict[str, int]:
-    port = re.search(r"http://127\.0\.0\.1:(\d+)/metrics", daemon.errors())
-    assert port is not None, daemon.errors()
-    with urllib.request.urlopen(f"http://127.0.0.1:{port.group(1)}/metrics", timeout=20) as answer:
-        text = answer.read().decode()
-    return {
-        sample.labels["event"]: int(sample.value)
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == "inspector_camera_events_total"
-    }
+    return {one.labels["event"]: int(one.value) for one in samples(daemon, "inspector_camera_events_total")}
 
 
 def test_each_kind_has_its_counter(start: StartDaemon, plant: Plant) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -10,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ..gentl_simulator.plant import Plant
+from ..gentl_simulator.plant import Plant, PlantCamera
 from ..recovery import Recovered
-from .conftest import Daemon, StartDaemon, wait_for
+from .conftest import Daemon, StartDaemon, samples, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -53,6 +55,12 @@ def pull(daemon: Daemon, plant: Plant, count: int) -> None:
     before = len(daemon.records())
     plant.tell(f"trigger SIM0001 {count}", patience_s=60)
     daemon.wait_for_verdicts(before + count)
+
+
+def camera_is_up(daemon: Daemon) -> bool:
+    return any(
+        sample.labels["process"] == "camera" and sample.value == 1 for sample in samples(daemon, "inspector_process_up")
+    )
 
 
 def armed(daemon: Daemon, plant: Plant) -> None:
@@ -122,3 +130,64 @@ def test_unplugged_camera_is_waited_for_and_another_model_is_refused(line: Calla
         "frame 2",
         "frame 3",
     ]
+
+
+def test_frames_that_are_padded_late_short_or_counted_anew_are_parts_like_others(
+    line: Callable[..., Daemon], plant: Plant
+) -> None:
+    daemon = line(LINE_TRIGGER)
+    worker = daemon.wait_for_child("worker")
+    os.kill(worker, signal.SIGSTOP)  # the camera is opened, and not started before a worker is ready
+    wait_for(lambda: plant.state()["queued"] == 0 and camera_is_up(daemon), "the camera to be open\n" + daemon.errors())
+    plant.tell("padding SIM0001 5")
+    plant.tell("id SIM0001 65534")
+    os.kill(worker, signal.SIGCONT)
+    armed(daemon, plant)
+    pull(daemon, plant, 4)
+    plant.tell("slow SIM0001 150")
+    pull(daemon, plant, 2)
+    plant.tell("slow SIM0001 0")
+    plant.tell("short SIM0001 40 1")
+    pull(daemon, plant, 2)
+    assert daemon.stop() == 0, daemon.errors()
+    counted = daemon.check_ledger()
+    assert counted["score_within_threshold"] + counted["score_above_threshold"] == len(daemon.records()) == 8
+    frames = [record["source"].split(" at ")[0] for record in daemon.records()]
+    assert sorted(frames) == sorted(f"frame {number}" for number in (65534, 65535, *range(6)))
+
+
+def recovered(daemon: Daemon, plant: Plant) -> None:
+    """The next part that is judged; the first ones may come before the worker knows of the new camera process."""
+    since = time.monotonic()
+    armed(daemon, plant)
+    while True:
+        before = len(daemon.records())
+        pull(daemon, plant, 1)
+        if any(record["score"] is not None for record in daemon.records()[before:]):
+            break
+    assert time.monotonic() - since < RECOVERY_S
+
+
+def test_changed_exposure_and_a_camera_that_leaves_the_list_are_set_right_again(
+    line: Callable[..., Daemon], plant: Plant
+) -> None:
+    daemon = line({**LINE_TRIGGER, "ExposureTime": 5000.0}, check_features_s=0.3)
+    armed(daemon, plant)
+    pull(daemon, plant, 2)
+    plant.tell("exposure SIM0001 9000")
+    wait_for(lambda: causes(daemon)["camera_lost"] == 1, "the loss among the verdicts\n" + daemon.errors())
+    recovered(daemon, plant)
+    plant.list_cameras(PlantCamera("SIM0001"), PlantCamera("SIM0002"))
+    pull(daemon, plant, 2)  # another camera beside it changes nothing
+    plant.list_cameras(PlantCamera("SIM0002"))
+    wait_for(lambda: causes(daemon)["camera_lost"] == 2, "the loss among the verdicts\n" + daemon.errors())
+    wait_for(lambda: "no camera has (serial 'SIM0001')" in daemon.errors(), "a try in vain\n" + daemon.errors())
+    plant.list_cameras(PlantCamera("SIM0001"), PlantCamera("SIM0002"))
+    recovered(daemon, plant)
+    lost = {one.labels["cause"]: one.value for one in samples(daemon, "inspector_parts_total")}["camera_lost"]
+    assert daemon.stop() == 0, daemon.errors()
+    counted = daemon.check_ledger()
+    assert counted.pop("camera_lost") == lost == 2
+    assert counted["score_within_threshold"] + counted["score_above_threshold"] >= 6
+    assert set(counted) <= {"score_within_threshold", "score_above_threshold", "worker_not_ready"}
+    assert "lost its settings: ExposureTime is 9000.0 and was set to 5000.0" in daemon.errors()
