@@ -14,9 +14,7 @@ from inspector.recipe.geometry import tiles
 from inspector.recipe.manifest import Geometry
 
 
-def build_cuda_engine(
-    preprocess: Preprocess, network: Detector, precision: Precision, *, max_batch: int, open_size: bool = False
-) -> CudaEngine:
+def build_cuda_engine(preprocess: Preprocess, network: Detector, precision: Precision, *, max_batch: int) -> CudaEngine:
     """The engine, captured, not warmed up.
 
     Args:
@@ -24,7 +22,6 @@ def build_cuda_engine(
         network: In float32; it stays as it is.
         precision: Arithmetic of the body.
         max_batch: Largest batch.
-        open_size: Take frames of any size, though the geometry names one.
 
     Raises:
         EngineError: There is no CUDA device, or the network can't be captured on it.
@@ -41,7 +38,7 @@ def build_cuda_engine(
         device=device,
         input_px=geometry.network_px,
         tiles=len(tiles(geometry)),
-        frame_shape=None if open_size else frame_shape(geometry),
+        frame_shape=frame_shape(geometry),
         precision=precision,
         max_batch=max_batch,
     )
