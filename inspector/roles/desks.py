@@ -36,6 +36,9 @@ class VerdictDesk:
     def triggered(self, trigger: int, triggered_ns: int) -> None:
         """As `inspector.roles.judge.Desk.triggered`; the line's ledger knows all there is to know."""
 
+    def missing(self, trigger: int, found_ns: int) -> None:
+        """As `inspector.roles.judge.Desk.missing`; the line's ledger knows all there is to know."""
+
     def settled(self, verdict: Verdict, record: dict[str, Any]) -> None:
         """As `inspector.roles.judge.Desk.settled`."""
         record["run"] = self._run_id
@@ -84,9 +87,12 @@ class PartDesk:
 
     def triggered(self, view: str, trigger: int, triggered_ns: int) -> None:
         """A view's camera announced a part."""
-        before = self._ledger.tally().triggered
         self._give(self._ledger.trigger(view, trigger, triggered_ns, self._clock_ns()))
-        self._metrics.triggers.labels(self._metrics.station).inc(self._ledger.tally().triggered - before)
+        self._count()
+
+    def missing(self, view: str, trigger: int, found_ns: int) -> None:
+        """A view's camera found that it has no frame of an earlier trigger."""
+        self._ledger.missing(view, trigger, found_ns)
 
     def settled(self, view: str, verdict: Verdict, record: dict[str, Any]) -> None:
         """A view has its verdict."""
@@ -101,6 +107,7 @@ class PartDesk:
     def expire(self) -> None:
         """Settles the parts that are due."""
         self._give(self._ledger.expire(self._clock_ns()))
+        self._count()
 
     def next_deadline_ns(self) -> int | None:
         """When the next part is due."""
@@ -117,6 +124,9 @@ class PartDesk:
     def tally(self) -> Tally:
         """The sums of the parts."""
         return self._ledger.tally()
+
+    def _count(self) -> None:
+        self._metrics.total(self._metrics.triggers, self._ledger.tally().triggered)
 
     def _give(self, verdicts: Iterable[PartVerdict]) -> None:
         for verdict in verdicts:
@@ -142,6 +152,10 @@ class ViewDesk:
     def triggered(self, trigger: int, triggered_ns: int) -> None:
         """As `inspector.roles.judge.Desk.triggered`."""
         self._parts.triggered(self._view, trigger, triggered_ns)
+
+    def missing(self, trigger: int, found_ns: int) -> None:
+        """As `inspector.roles.judge.Desk.missing`."""
+        self._parts.missing(self._view, trigger, found_ns)
 
     def settled(self, verdict: Verdict, record: dict[str, Any]) -> None:
         """As `inspector.roles.judge.Desk.settled`."""

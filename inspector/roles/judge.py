@@ -22,6 +22,9 @@ class Desk(Protocol):
     def triggered(self, trigger: int, triggered_ns: int) -> None:
         """A part was announced."""
 
+    def missing(self, trigger: int, found_ns: int) -> None:
+        """A trigger without a frame was found out by the next one; it was some time before."""
+
     def settled(self, verdict: Verdict, record: dict[str, Any]) -> None:
         """A part has its verdict; publishes it, writes it down and adds the wall time to the record."""
 
@@ -73,6 +76,7 @@ class Judge:
         for missed in self.ledger.missed(message.trigger):
             self.ledger.trigger(missed, message.triggered_ns, now_ns)
             self._count_trigger()
+            self._desk.missing(missed, message.triggered_ns)
             self._settle_one(missed, Decision.NOT_INSPECTED, Cause.FRAME_MISSING, now_ns)
         opened = self.ledger.trigger(
             message.trigger, message.triggered_ns, now_ns, source=message.source, worker=message.worker
@@ -80,7 +84,10 @@ class Judge:
         if opened is None:
             return
         self._count_trigger()
-        self._desk.triggered(message.trigger, message.triggered_ns)
+        if message.refusal is Cause.FRAME_MISSING:
+            self._desk.missing(message.trigger, message.triggered_ns)
+        else:
+            self._desk.triggered(message.trigger, message.triggered_ns)
         early = self._early.pop(message.trigger, None)
         if isinstance(opened, Verdict):
             self._settle([opened])
