@@ -46,6 +46,8 @@ TOLERANCES: dict[str, dict[Precision, float]] = {
 }
 _FRAMES = 16
 _PLAIN = "plain PyTorch"
+#: The CUDA engine without matrix products in the place of 1x1 convolutions.
+_CONVOLUTIONS = "cuda float16, convolutions"
 
 
 @dataclass(frozen=True)
@@ -205,14 +207,17 @@ def _as_pytorch_is() -> Iterator[None]:
 def _engines(device: str) -> list[tuple[str, Precision]]:
     if device == "cuda":
         cuda: tuple[Precision, ...] = ("float32", "bfloat16", "float16")
-        return [("pytorch float32", "float32"), *((f"cuda {precision}", precision) for precision in cuda)]
+        captured = [(f"cuda {precision}", precision) for precision in cuda]
+        return [("pytorch float32", "float32"), *captured, (_CONVOLUTIONS, "float16")]
     engines: list[tuple[str, Precision]] = [("pytorch float32", "float32"), ("openvino float32", "float32")]
     return [*engines, ("openvino bfloat16", "bfloat16")] if cpu_has_bfloat16() else engines
 
 
 def _engine(name: str, precision: Precision, preprocess: Preprocess, network: Detector, orders: Orders) -> Engine:
     if name.startswith("cuda"):
-        engine = build_cuda_engine(preprocess, network, precision, max_batch=max(orders.batches))
+        engine = build_cuda_engine(
+            preprocess, network, precision, max_batch=max(orders.batches), convolutions=name == _CONVOLUTIONS
+        )
         engine.warm_up(np.zeros((orders.frame_px, orders.frame_px), np.uint8))
         return engine
     folded = fold_batch_norms(network)

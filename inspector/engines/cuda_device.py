@@ -92,6 +92,9 @@ class CudaDevice:
         torch.backends.cudnn.benchmark = True
         # float32 means float32: TensorFloat-32, PyTorch's default for convolutions, has ten bits.
         torch.backends.cudnn.allow_tf32 = False
+        # Sums of products in half precision are formed in float32, also where a product is split over its length.
+        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
         self._pool: Any = torch.cuda.graph_pool_handle()
         self._sides: list[torch.cuda.Stream] = []
 

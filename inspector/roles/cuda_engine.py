@@ -8,13 +8,16 @@ from inspector.engines.cuda_device import CudaDevice
 from inspector.models.branches import set_branches
 from inspector.models.detector import Detector
 from inspector.models.folding import fold_batch_norms
+from inspector.models.matrix_layers import use_matrix_layers
 from inspector.models.partition import partition
 from inspector.models.preprocess import Preprocess
 from inspector.recipe.geometry import tiles
 from inspector.recipe.manifest import Geometry
 
 
-def build_cuda_engine(preprocess: Preprocess, network: Detector, precision: Precision, *, max_batch: int) -> CudaEngine:
+def build_cuda_engine(
+    preprocess: Preprocess, network: Detector, precision: Precision, *, max_batch: int, convolutions: bool = False
+) -> CudaEngine:
     """The engine, captured, not warmed up.
 
     Args:
@@ -22,12 +25,15 @@ def build_cuda_engine(preprocess: Preprocess, network: Detector, precision: Prec
         network: In float32; it stays as it is.
         precision: Arithmetic of the body.
         max_batch: Largest batch.
+        convolutions: Leave 1x1 convolutions as they are; to be measured against.
 
     Raises:
         EngineError: There is no CUDA device, or the network can't be captured on it.
     """
     device = CudaDevice()
     folded = fold_batch_norms(network)
+    if not convolutions:
+        use_matrix_layers(folded)
     body, head = partition(folded, DTYPES[precision])
     set_branches(folded, device.in_branches)
     geometry = preprocess.geometry

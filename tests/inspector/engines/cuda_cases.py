@@ -12,6 +12,7 @@ from inspector.engines.eager import EagerEngine
 from inspector.models.branches import set_branches
 from inspector.models.detector import Detector
 from inspector.models.folding import fold_batch_norms
+from inspector.models.matrix_layers import use_matrix_layers
 from inspector.models.partition import partition
 from inspector.models.preprocess import Preprocess
 from inspector.recipe.geometry import tiles
@@ -42,6 +43,7 @@ def engine_of(
     max_batch: int = 4,
 ) -> CudaEngine:
     folded = fold_batch_norms(network)
+    use_matrix_layers(folded)
     body, head = partition(folded, DTYPES[precision])
     set_branches(folded, device.in_branches)
     return CudaEngine(
