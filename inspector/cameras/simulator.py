@@ -48,6 +48,23 @@ def find_sources() -> Path:
     return sources
 
 
+def find_compiler(environ: Mapping[str, str] = os.environ) -> str:
+    """The C compiler: what CC names, else cc, gcc or clang.
+
+    Raises:
+        CompilerMissing: There is none.
+    """
+    names = [name for name in (environ.get("CC"), "cc", "gcc", "clang") if name]
+    for name in names:
+        place = shutil.which(name, path=environ.get("PATH"))
+        if place is not None:
+            return place
+    raise CompilerMissing(
+        f"the GenICam simulator is built with a C compiler, and none of {', '.join(names)} is there; install one "
+        "(on Debian and Ubuntu: apt install gcc libc6-dev), or name it with the environment variable CC"
+    )
+
+
 def build_simulator(folder: Path, environ: Mapping[str, str] = os.environ, flags: Sequence[str] = ()) -> Path:
     """Compiles the simulator into a folder, from which it plays where GENTL_SIMULATOR_FOLDER names no other.
 
@@ -55,7 +72,7 @@ def build_simulator(folder: Path, environ: Mapping[str, str] = os.environ, flags
 
     Args:
         folder: Made if missing.
-        environ: Environment; CC may name the compiler, else it is cc, gcc or clang.
+        environ: Environment, for `find_compiler`.
         flags: More options of the compiler.
 
     Returns:
@@ -66,16 +83,7 @@ def build_simulator(folder: Path, environ: Mapping[str, str] = os.environ, flags
         CompilerMissing: There is no compiler.
         FatalError: The compiler fails.
     """
-    sources = find_sources()
-    names = [name for name in (environ.get("CC"), "cc", "gcc", "clang") if name]
-    compiler = next(
-        (found for found in (shutil.which(name, path=environ.get("PATH")) for name in names) if found), None
-    )
-    if compiler is None:
-        raise CompilerMissing(
-            f"the GenICam simulator is built with a C compiler, and none of {', '.join(names)} is there; install one "
-            "(on Debian and Ubuntu: apt install gcc libc6-dev), or name it with the environment variable CC"
-        )
+    sources, compiler = find_sources(), find_compiler(environ)
     folder = _made(folder.absolute())
     producer = folder / "gentl_simulator.cti"
     partial = folder / "gentl_simulator.partial"

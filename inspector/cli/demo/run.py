@@ -14,7 +14,7 @@ import click
 import yaml
 from rich.console import Console
 
-from inspector.cameras.simulator import check_folder, find_sources
+from inspector.cameras.simulator import check_folder, find_compiler, find_sources
 from inspector.cli.demo.report import run_table
 from inspector.cli.demo.request import Demo, Precision
 from inspector.cli.demo.simulator import PLACE, Simulator
@@ -90,6 +90,7 @@ def _check(demo: Demo, output: Path) -> None:
         check_category(demo.data)
     elif demo.camera == "genicam-simulator":
         find_sources()
+        find_compiler()
         check_folder(output / PLACE)
 
 
@@ -152,7 +153,7 @@ def _configuration(
         station="demo",
         recipe=recipe,
         camera=source.camera,
-        line=Line(deadline_ms=demo.deadline_ms, queue_frames=4),
+        line=Line(deadline_ms=demo.deadline_ms, queue_frames=source.queue_frames),
         worker=Worker(
             precision=precision,
             threads=min(2, os.cpu_count() or 1),

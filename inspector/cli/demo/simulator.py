@@ -29,7 +29,7 @@ from inspector.roles.gate import Gate
 
 #: Folder of the simulator in the demo's output.
 PLACE = "simulator"
-#: Frames that may be open at a time, without a rate: as many as the demo's worker lets wait.
+#: Frames that may be open at a time, without a rate.
 _OPEN_PARTS = 4
 #: While good parts are collected: buffers that stay free, so that none is lost.
 _SPARE_BUFFERS = 4
@@ -50,6 +50,8 @@ class Simulator(Source):
     """
 
     on_conveyor = True
+    #: A verdict may reach the light barrier before the worker's word that it has room reaches the camera process.
+    queue_frames = 2 * _OPEN_PARTS
 
     def __init__(self, demo: Demo, output: Path, console: Console) -> None:
         self._rendered = conveyor(demo)

@@ -40,11 +40,13 @@ class Source:
         total: The same.
         good: The same.
         on_conveyor: True for the conveyor's parts, which always lie in the same place.
+        queue_frames: Frames that may wait for the worker.
         finished: True once the source itself has stopped the line.
         remark: How to make parts come by when its configuration is run again.
     """
 
     on_conveyor = False
+    queue_frames = 4
     finished = False
     remark = ""
 
