@@ -16,6 +16,9 @@ import cv2
 import numpy as np
 import pytest
 
+from inspector.cameras.simulator import states, tell
+
+from ..gentl_simulator.plant import Plant, PlantCamera
 from .conftest import Daemon, StartDaemon, wait_for
 from .test_changeover import inspector
 
@@ -148,3 +151,48 @@ def test_each_view_has_a_recipe_of_its_own(start: StartDaemon, random_recipe: Pa
     daemon.wait_for_verdicts(1)
     assert daemon.stop() == 0, daemon.errors()
     check(daemon)
+
+
+def test_a_frame_that_one_camera_loses_costs_its_part_and_no_other(
+    start: StartDaemon, random_recipe: Path, plant: Plant
+) -> None:
+    # Two GenICam cameras at one light barrier. Only the next frame's id shows that one is missing.
+    plant.list_cameras(PlantCamera("SIM0001"), PlantCamera("SIM0002"))
+    plant.write_parts([np.full((64, 64), 128, np.uint8)])
+
+    def camera(serial: str) -> dict[str, Any]:
+        trigger = {"TriggerMode": "On", "TriggerSource": "Line1"}
+        features = [{"name": name, "value": value} for name, value in trigger.items()]
+        return {"kind": "genicam", "producers": [str(plant.producer)], "serial": serial, "features": features}
+
+    daemon = start(
+        camera=camera("SIM0001"),
+        views={"side": {"recipe": str(random_recipe), "camera": camera("SIM0002")}},
+        line={"deadline_ms": 5000, "together_ms": 200},
+    )
+    for serial in ("SIM0001", "SIM0002"):
+        wait_for(
+            lambda name=serial: any(state["grabbing"] for state in states(plant.folder, name)),
+            f"{serial} to be started\n{daemon.errors()}",
+        )
+
+    def part() -> None:
+        for serial in ("SIM0001", "SIM0002"):
+            tell(plant.folder, f"trigger {serial} 1")
+        time.sleep(0.6)
+
+    part()
+    tell(plant.folder, "drop SIM0002 1")
+    for _ in range(3):
+        part()
+    for serial in ("SIM0001", "SIM0002"):
+        tell(plant.folder, f"drop {serial} 1")
+    for _ in range(3):
+        part()
+    daemon.wait_for_verdicts(7)
+    assert daemon.stop() == 0, daemon.errors()
+    causes = check(daemon)
+    assert causes == {"score_within_threshold": 5, "frame_missing": 2}, daemon.records()
+    one, nobody = [record for record in daemon.records() if record["cause"] == "frame_missing"]
+    assert [view and view["decision"] for view in one["views"].values()] == ["pass", "not_inspected"]
+    assert list(nobody["views"].values()) == [None, None]
