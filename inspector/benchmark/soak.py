@@ -219,15 +219,20 @@ def child_processes() -> dict[str, int | None]:
     """Process ids of this process's camera, worker and archive; None for one that isn't there."""
     pids: dict[str, int | None] = dict.fromkeys(("camera", "worker", "archive"))
     for listing in Path("/proc/self/task").glob("*/children"):
-        for pid in listing.read_text(encoding="ascii").split():
-            try:
-                words = Path("/proc", pid, "cmdline").read_bytes().split(b"\0")
-            except OSError:  # ended meanwhile
-                continue
+        for pid in _words(listing).split():
+            words = _words(Path("/proc", pid.decode(), "cmdline")).split(b"\0")
             for role in pids:
                 if f"inspector.roles.{role}".encode() in words or (role == "worker" and _STUB.encode() in words):
                     pids[role] = int(pid)
     return pids
+
+
+def _words(path: Path) -> bytes:
+    """A file of /proc; empty once its thread or process has ended."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def _spread(times_s: list[float]) -> dict[str, float]:

@@ -62,7 +62,7 @@ class Daemon:
         for pid in children:
             try:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):  # it ended just now
                 continue
             if f"inspector.roles.{role}".encode() in command:
                 return int(pid)
