@@ -8,10 +8,12 @@ that launched them, and what a capture forbids is refused.
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -135,6 +137,7 @@ class HostDevice:
     """
 
     torch_device = torch.device("cpu")
+    alive: ClassVar[weakref.WeakSet[HostDevice]] = weakref.WeakSet()
 
     def __init__(
         self, choose: Callable[[int], int] = lambda lanes: lanes - 1, fault: Callable[[], None] = lambda: None
@@ -147,6 +150,7 @@ class HostDevice:
         self.refuses_memory = False
         self.branches = 0
         self.steps = 0
+        self.alive.add(self)
 
     def lane(self) -> HostLane:
         self.lanes.append(HostLane(self))
@@ -166,6 +170,8 @@ class HostDevice:
     def register(self, memory: Pixels) -> None:
         if self.refuses_memory:
             raise EngineError("the GPU can't read the frame ring; set transport: zeromq")
+        taken = [other for device in self.alive for other in device.registered]
+        assert not any(np.shares_memory(memory, other) for other in taken), "CUDA registers memory once only"
         self.registered.append(memory)
 
     def capture(self, work: Callable[[], None], lane: Lane) -> Callable[[], None]:

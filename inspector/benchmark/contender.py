@@ -29,6 +29,7 @@ class Contender:
         compared: Whether its scores must be the plain implementation's.
         engine: What gives the scores, where that takes the next batch before the former is computed.
         arithmetic: In which its rounds run.
+        frames: The same frames in memory of its own; None where it takes everybody's.
         per_frame_ms: Time for a frame in each round, by batch size.
         calls_ms: Times of calls with one frame.
         device_ms: Times of one frame on the device, copies included.
@@ -42,6 +43,7 @@ class Contender:
     compared: bool = True
     engine: PipelinedEngine | None = None
     arithmetic: Callable[[], AbstractContextManager[None]] = nullcontext
+    frames: Sequence[Pixels] | None = None
     per_frame_ms: dict[int, list[float]] = field(default_factory=dict)
     calls_ms: list[float] = field(default_factory=list)
     device_ms: list[float] = field(default_factory=list)
@@ -49,6 +51,7 @@ class Contender:
 
     def measure(self, frames: Sequence[Pixels], seconds: float) -> None:
         """One round: each batch size for `seconds`, at least three calls."""
+        frames = frames if self.frames is None else self.frames
         with self.arithmetic():
             for batch in self.batches:
                 each_ms = self._call(frames, batch, seconds) if self.engine is None or batch == 1 else 0.0

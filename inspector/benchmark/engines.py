@@ -94,7 +94,9 @@ def measure_engines(orders: Orders, say: Callable[[str], None] = lambda text: No
     contenders = _contenders(orders, say)
     for contender in contenders:
         if contender.engine is not None:
-            contender.engine.register(pool)  # as the line's frame ring
+            memory = pool.copy()
+            contender.engine.register(memory)  # as the line's frame ring
+            contender.frames = list(memory)
     say("checking that the scores agree")
     expected = contenders[0].score(frames)
     differences = {}

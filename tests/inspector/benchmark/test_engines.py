@@ -96,6 +96,19 @@ def test_a_pipelined_engine_is_measured_alone_with_one_frame_and_full_with_many(
     assert not contender.per_frame_ms
 
 
+def test_contenders_on_a_gpu_read_frames_from_registered_memory_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_engine, "CudaDevice", HostDevice)
+    monkeypatch.setattr(engines, "_engines", lambda device: [("cuda float32", "float32"), ("cuda float16", "float16")])
+    monkeypatch.setitem(engines.TOLERANCES, "cpu", engines.TOLERANCES["cuda"])
+    record = measure_engines(dataclasses.replace(SMALL, rounds=1))
+    names = [one["name"] for one in record["contenders"]]
+    assert names == ["plain PyTorch", "cuda float32", "cuda float16"]
+    for one in record["contenders"][1:]:
+        assert 0 < one["largest_score_difference"] < 5e-3
+        assert one["latency_on_device"]["samples"] == one["latency"]["samples"] == 3
+        assert set(one["frames_per_second"]) == {"1", "2"}
+
+
 def test_without_a_gpu_there_is_nothing_to_measure_on_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
