@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from pathlib import Path
 
 import yaml
 
 from inspector.cameras.factory import create_camera
-from inspector.config.schema import Archive, InspectorConfig
+from inspector.config.schema import Archive, CurveKeys, InspectorConfig
 from inspector.domain.errors import ConfigError
+from inspector.outputs.metrics_server import tls_context
 from inspector.roles.daemon import admit_recipe, admit_shadow
+from inspector.wire.curve import client_names, load_keys
+
+#: Where systemd puts what LoadCredential= names, for the time that the service runs.
+_CREDENTIALS = "/run/credentials"
 
 
 def check_station(config: InspectorConfig, *, open_camera: bool) -> str:
@@ -28,6 +34,11 @@ def check_station(config: InspectorConfig, *, open_camera: bool) -> str:
         FatalError: What is wrong and how to mend it.
     """
     facts = [fact for line in config.lines().values() for fact in _line_facts(line, open_camera)]
+    if config.verdicts.curve is not None:
+        facts.append(_keys_facts(config.verdicts.curve))
+    if config.metrics.tls is not None and not _given_later(config.metrics.tls.key):
+        tls_context(config.metrics.tls)
+        facts.append("metrics by TLS: certificates and key checked")
     return "\n".join([*(f"# {fact}" for fact in facts), resolved(config)]).rstrip()
 
 
@@ -51,6 +62,17 @@ def _line_facts(config: InspectorConfig, open_camera: bool) -> list[str]:
             camera.close()
         facts.append(f"camera {config.camera.kind}: opened and closed")
     return facts
+
+
+def _keys_facts(curve: CurveKeys) -> str:
+    """The keys can be read, unless systemd gives the secret one to the service only."""
+    if not _given_later(curve.secret_key):
+        load_keys(curve, "verdicts.curve")
+    return f"verdicts may be read by: {', '.join(client_names(curve, 'verdicts.curve').values()) or 'nobody'}"
+
+
+def _given_later(secret: Path) -> bool:
+    return secret.is_relative_to(_CREDENTIALS) and not secret.exists()
 
 
 def _archive_facts(archive: Archive) -> str:

@@ -8,24 +8,25 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from inspector.config.cameras import CameraConfig, Strict
 from inspector.domain.errors import ConfigError
 from inspector.domain.precision import Precision
 
 
-def _loopback_or_raise(host: str) -> str:
+def _listening_or_raise(host: str, protected: bool, remedy: str) -> None:
+    """Loopback may be listened on; another address of this machine only if who comes from there proves who it is."""
     try:
         loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
         loopback = host == "localhost"
-    if not loopback:
-        raise ValueError(
-            f"{host!r} is not a loopback address; this version only listens on this machine "
-            "(127.0.0.1 or ::1), put an authenticated proxy in front to publish it further"
-        )
-    return host
+        if protected and not loopback:
+            raise ValueError(
+                f"{host!r} is no IP address; give that of one of this machine's network cards, or 0.0.0.0 for all"
+            ) from None
+    if not loopback and not protected:
+        raise ValueError(f"{host!r} is not a loopback address; to listen beyond this machine {remedy}")
 
 
 #: Name of the view of a station's first camera.
@@ -88,11 +89,22 @@ class Worker(Strict):
         return self.engine or ("openvino" if self.device == "cpu" else "cuda")
 
 
+class CurveKeys(Strict):
+    """Who may connect to an endpoint, by CURVE keys as `inspector keys` makes them; all others are turned away."""
+
+    secret_key: Path
+    """File with this station's secret key."""
+    clients: Path
+    """Folder with the public keys (NAME.key) of those who may connect."""
+
+
 class Verdicts(Strict):
     """Where verdicts go."""
 
+    curve: CurveKeys | None = None
+    """Keys; without them the endpoint must be on this machine."""
     endpoint: str | None = "tcp://127.0.0.1:5561"
-    """ZeroMQ PUB endpoint (tcp on loopback, or ipc with an absolute path); null publishes nowhere."""
+    """ZeroMQ PUB endpoint (tcp, or ipc with an absolute path); null publishes nowhere."""
     log: Path | None = Path("verdicts.jsonl")
     """JSON-lines file that every verdict is appended to; null writes none."""
     log_queue: int = Field(default=10_000, ge=1)
@@ -100,28 +112,44 @@ class Verdicts(Strict):
 
     @field_validator("endpoint")
     @classmethod
-    def _local(cls, endpoint: str | None) -> str | None:
+    def _protected(cls, endpoint: str | None, info: ValidationInfo) -> str | None:
         if endpoint is None or endpoint.startswith("ipc:///"):
             return endpoint
         match = re.fullmatch(r"tcp://\[?([^\]]+?)\]?:(\d{1,5})", endpoint)
         if match is None:
             raise ValueError("expected tcp://127.0.0.1:PORT or ipc:///path/of/socket")
-        _loopback_or_raise(match.group(1))
+        protected = info.data.get("curve", ...) is not None
+        _listening_or_raise(match.group(1), protected, "add verdicts.curve with secret_key and clients")
         return endpoint
+
+
+class MutualTls(Strict):
+    """Certificates by which both sides of a connection prove who they are; files in PEM format."""
+
+    certificate: Path
+    """This station's certificate, with those between it and its authority."""
+    key: Path
+    """Its private key, without a password."""
+    client_ca: Path
+    """Certificates of the authorities whose clients may connect."""
 
 
 class Metrics(Strict):
     """The Prometheus endpoint."""
 
+    tls: MutualTls | None = None
+    """Certificates; without them the host must be a loopback address."""
     host: str = "127.0.0.1"
-    """Address to listen on; loopback only."""
+    """Address to listen on."""
     port: int = Field(default=9464, ge=0, le=65535)
     """Port of /metrics; 0 takes a free one."""
 
     @field_validator("host")
     @classmethod
-    def _local(cls, host: str) -> str:
-        return _loopback_or_raise(host)
+    def _protected(cls, host: str, info: ValidationInfo) -> str:
+        protected = info.data.get("tls", ...) is not None
+        _listening_or_raise(host, protected, "add metrics.tls with certificate, key and client_ca")
+        return host
 
 
 class Archive(Strict):

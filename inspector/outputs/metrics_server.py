@@ -1,5 +1,8 @@
 """Answers /metrics from threads, a bounded number of them: whoever scrapes, the gate must not feel it.
 
+Beyond this machine both sides show certificates (TLS). Each handshake has a thread of its own, so a slow one holds up
+nobody; and as it costs the processor's time, only so many a second are begun.
+
 A connection gets a place, a short time and few bytes. With all places taken the oldest connection gives way, unless all
 have just come: then the new one is turned away. The page is made at most ten times a second, one at a time.
 """
@@ -9,12 +12,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import ssl
 import threading
 import time
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from inspector.config.schema import MutualTls
+from inspector.config.secrets import read_secret, read_trusted
 from inspector.domain.errors import ConfigError
 
 log = logging.getLogger("inspector")
@@ -23,7 +29,8 @@ log = logging.getLogger("inspector")
 PLACES = 16
 #: A connection that holds a place for longer may be closed for a new one.
 _GRACE_S = 0.5
-#: Longest time for a request to come, and for the answer to be taken.
+#: Longest time for a TLS handshake, for a request to come, and for the answer to be taken.
+_HANDSHAKE_S = 2.0
 _REQUEST_S = 2.0
 _ANSWER_S = 5.0
 #: Longest request; Prometheus' own has some 300 bytes.
@@ -31,6 +38,36 @@ _REQUEST_BYTES = 8192
 #: A page is good for so long.
 _PAGE_S = 0.1
 _WAITING = 32
+#: Pause between the beginnings of two TLS handshakes.
+_BETWEEN_HANDSHAKES_S = 0.02
+
+
+def tls_context(tls: MutualTls) -> ssl.SSLContext:
+    """What the server shows, and whom it lets in.
+
+    Raises:
+        ConfigError: A file can't be read, is not what it should be, or lies open to others.
+    """
+    read_secret(tls.key, "metrics.tls.key")
+    read_trusted(tls.certificate, "metrics.tls.certificate")
+    authorities = read_trusted(tls.client_ca, "metrics.tls.client_ca")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.num_tickets = 0
+    try:
+        # Without a password of our own OpenSSL would ask the terminal for one.
+        context.load_cert_chain(tls.certificate, tls.key, password="")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"metrics.tls: {tls.certificate} and {tls.key} are no pair of certificate and key in PEM format without a "
+            f"password: {error}"
+        ) from error
+    try:
+        context.load_verify_locations(cadata=authorities.decode("ascii"))
+    except (ValueError, ssl.SSLError) as error:
+        raise ConfigError(f"metrics.tls.client_ca: {tls.client_ca} holds no certificates in PEM format") from error
+    return context
 
 
 class MetricsServer:
@@ -40,6 +77,7 @@ class MetricsServer:
         registry: What is served.
         host: Address to listen on.
         port: Port; 0 takes a free one.
+        tls: As `tls_context` makes it; None speaks plain HTTP.
 
     Attributes:
         port: The port, chosen by the system if 0 was asked for.
@@ -48,8 +86,9 @@ class MetricsServer:
         ConfigError: The port is taken.
     """
 
-    def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
+    def __init__(self, registry: CollectorRegistry, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._registry = registry
+        self._tls = tls
         try:
             family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             self._listener = socket.create_server(address[:2], family=family, backlog=_WAITING)
@@ -88,6 +127,12 @@ class MetricsServer:
                     log.warning("metrics: a connection can't be taken: %s", error.strerror)
                     time.sleep(0.1)  # no descriptors, for example: they come back
                 continue
+            if self._tls is not None:
+                try:
+                    connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                except (OSError, ValueError):  # gone already
+                    connection.close()
+                    continue
             if not self._take_place(connection):
                 connection.close()
                 continue
@@ -95,6 +140,8 @@ class MetricsServer:
                 threading.Thread(target=self._serve, args=(connection,), name="scrape", daemon=True).start()
             except RuntimeError:  # no more threads
                 self._leave(connection)
+            if self._tls is not None:
+                time.sleep(_BETWEEN_HANDSHAKES_S)
 
     def _take_place(self, connection: socket.socket) -> bool:
         now_s = time.monotonic()
@@ -115,11 +162,14 @@ class MetricsServer:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
+            if isinstance(connection, ssl.SSLSocket):
+                connection.settimeout(_HANDSHAKE_S)  # of all of it
+                connection.do_handshake()
             request = _read_request(connection)
             if request is not None:
                 connection.settimeout(_ANSWER_S)
                 connection.sendall(self._answer(request))
-                connection.shutdown(socket.SHUT_WR)
+                _shut(connection, socket.SHUT_WR)
         except OSError:  # gone, too slow, or made to give way
             pass
         finally:
@@ -172,6 +222,7 @@ def _response(status: str, *headers: str, body: bytes = b"", head: bool = False)
     return "\r\n".join(lines).encode("latin-1") + (b"" if head else body)
 
 
-def _shut(connection: socket.socket) -> None:
+def _shut(connection: socket.socket, how: int = socket.SHUT_RDWR) -> None:
     with contextlib.suppress(OSError):  # gone already
-        connection.shutdown(socket.SHUT_RDWR)
+        # Not that of SSLSocket, which takes the encryption away under the thread that reads.
+        socket.socket.shutdown(connection, how)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import zmq
@@ -19,12 +20,18 @@ class Publisher:
     Args:
         context: ZeroMQ context.
         endpoint: Bound here; None publishes nothing.
+        protect: Called with the socket before it is bound, to make it ask who connects.
 
     Raises:
         ConfigError: The endpoint can't be bound.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str | None) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str | None,
+        protect: Callable[[zmq.Socket[bytes]], None] = lambda socket: None,
+    ) -> None:
         self._socket: zmq.Socket[bytes] | None = None
         if endpoint is None:
             return
@@ -32,6 +39,7 @@ class Publisher:
         socket.setsockopt(zmq.SNDHWM, _HIGH_WATER)
         socket.setsockopt(zmq.LINGER, 200)
         socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+        protect(socket)
         try:
             socket.bind(endpoint)
         except zmq.ZMQError as error:

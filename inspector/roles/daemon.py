@@ -18,14 +18,14 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from pydantic import ValidationError
 
 import inspector
-from inspector.config.schema import MAIN_VIEW, InspectorConfig, Worker
+from inspector.config.schema import MAIN_VIEW, InspectorConfig, Verdicts, Worker
 from inspector.domain.errors import RecipeError
 from inspector.domain.ledger import Tally
 from inspector.domain.threshold import Threshold
 from inspector.domain.views import PartLedger
 from inspector.outputs.audit_log import AuditLog
 from inspector.outputs.metrics import Families, LineMetrics, PartMetrics
-from inspector.outputs.metrics_server import MetricsServer
+from inspector.outputs.metrics_server import MetricsServer, tls_context
 from inspector.outputs.publisher import Publisher
 from inspector.outputs.service_manager import ServiceManager
 from inspector.outputs.verdict_log import VerdictLog
@@ -34,10 +34,12 @@ from inspector.roles.active_recipe import recipe_labels
 from inspector.roles.control_desk import ControlDesk
 from inspector.roles.desks import PartDesk, VerdictDesk, Watcher
 from inspector.roles.gate import Gate
-from inspector.roles.line import Desk, Line
+from inspector.roles.judge import Desk
+from inspector.roles.line import Line
 from inspector.roles.reload_desk import ReloadDesk
 from inspector.wire.archive_socket import ArchiveOutbox
 from inspector.wire.control import ControlSocket
+from inspector.wire.curve import CurveServer, load_keys
 from inspector.wire.endpoints import RuntimeFolder, runtime_folder
 from inspector.wire.gate_socket import GateInbox
 from inspector.wire.ring import RingHandle, close_ring, create_ring
@@ -146,14 +148,14 @@ def open_station(
         stack.callback(folder.close)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         stack.callback(context.term)
-        publisher = Publisher(context, config.verdicts.endpoint)
-        stack.callback(publisher.close)
+        publisher = _open_publisher(stack, context, config.verdicts)
         verdict_log = VerdictLog(config.verdicts.log, config.verdicts.log_queue)
         stack.callback(verdict_log.close)
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)  # start time, memory and descriptors of the gate
         families = Families(registry, config.line.deadline_ms / 1000)
-        server = MetricsServer(registry, config.metrics.host, config.metrics.port)
+        tls = None if config.metrics.tls is None else tls_context(config.metrics.tls)
+        server = MetricsServer(registry, config.metrics.host, config.metrics.port, tls)
         stack.callback(server.close)
         audit = AuditLog(config.audit_log)
         run_id = uuid.uuid4().hex
@@ -274,6 +276,22 @@ def _line_metrics(families: Families, config: InspectorConfig, recipe: Recipe) -
     )
 
 
+def _open_publisher(
+    stack: contextlib.ExitStack, context: zmq.Context[zmq.Socket[bytes]], verdicts: Verdicts
+) -> Publisher:
+    if verdicts.curve is None:
+        publisher = Publisher(context, verdicts.endpoint)
+    else:
+        keys = load_keys(verdicts.curve, "verdicts.curve")
+        server = CurveServer()
+        stack.callback(server.close)
+        publisher = Publisher(
+            server.context, verdicts.endpoint, lambda socket: server.protect(socket, keys, "verdicts")
+        )
+    stack.callback(publisher.close)
+    return publisher
+
+
 @contextlib.contextmanager
 def stop_signals(gate: Gate) -> Iterator[None]:
     """SIGTERM and SIGINT make the gate stop, SIGHUP makes it read its configuration again; the handler only takes a
@@ -310,10 +328,11 @@ def run_daemon(
     """
     with open_station(config, environ, load=load) as station, stop_signals(station.gate):
         log.info(
-            "station %s: recipe %s, deadline %g ms, metrics on http://%s:%d/metrics",
+            "station %s: recipe %s, deadline %g ms, metrics on %s://%s:%d/metrics",
             config.station,
             ", ".join(recipe.folder.name for recipe in station.recipes.values()),
             config.line.deadline_ms,
+            "https" if config.metrics.tls else "http",
             config.metrics.host,
             station.metrics_port,
         )

@@ -75,7 +75,8 @@ def test_what_alerts_and_grafana_point_to_is_installed(root: Path, installation:
         shipped = {path.name for path in (root / "deploy" / folder).glob("*.*")}
         assert {path.name for path in (program / folder).glob("*.*")} == shipped
         assert shipped
-    assert {path.name for path in (program / "drop-ins").iterdir()} == {"gpu.conf", "memory.conf", "priority.conf"}
+    shipped = {"gpu.conf", "memory.conf", "priority.conf", "remote.conf"}
+    assert {path.name for path in (program / "drop-ins").iterdir()} == shipped
 
 
 def test_check_sees_a_change_and_installing_mends_it(installation: Installation) -> None:

@@ -84,7 +84,7 @@ def test_file_is_read_from_a_relative_path(tmp_path: Path, monkeypatch: pytest.M
     [
         (BASE + "linee: {}\n", "6: linee: unknown key; did you mean 'line'?"),
         (BASE + "line:\n\n  deadline: 5\n", "8: line.deadline: unknown key; did you mean 'deadline_ms'?"),
-        (BASE + "metrics:\n  zzz: 5\n", "7: metrics.zzz: unknown key; known here: host, port"),
+        (BASE + "metrics:\n  zzz: 5\n", "7: metrics.zzz: unknown key; known here: host, port, tls"),
     ],
 )
 def test_unknown_key_is_named_with_its_line_and_a_suggestion(text: str, expected: str) -> None:

@@ -88,6 +88,30 @@ def test_metrics_host_beyond_loopback_is_refused(host: str) -> None:
         Metrics(host=host)
 
 
+CURVE: Any = {"secret_key": "k", "clients": "c"}
+TLS: Any = {"certificate": "c", "key": "k", "client_ca": "a"}
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.4", "[::]", "127.0.0.1"])
+def test_with_keys_verdicts_may_go_further(host: str) -> None:
+    assert Verdicts(endpoint=f"tcp://{host}:5561", curve=CURVE).endpoint == f"tcp://{host}:5561"
+    assert Metrics(host=host.strip("[]"), tls=TLS).host == host.strip("[]")
+
+
+@pytest.mark.parametrize("host", ["*", "eth0", "example.org", "127.0.0.1@192.168.1.4"])
+def test_a_name_is_no_address_to_listen_on(host: str) -> None:
+    with pytest.raises(ValidationError, match="no IP address"):
+        Verdicts(endpoint=f"tcp://{host}:5561", curve=CURVE)
+    with pytest.raises(ValidationError, match="no IP address"):
+        Metrics(host=host, tls=TLS)
+
+
+def test_a_mistake_in_the_keys_is_the_only_one_that_is_told() -> None:
+    with pytest.raises(ValidationError) as error:
+        Verdicts(endpoint="tcp://0.0.0.0:5561", curve={"secret_key": "k"})  # type: ignore[arg-type]
+    assert [item["loc"] for item in error.value.errors()] == [("curve", "clients")]
+
+
 @pytest.mark.parametrize("station", ["", "-a", ".", "../x", "a/b", "a b", "a\n", "x" * 65, "é"])
 def test_station_is_a_plain_name(station: str) -> None:
     # It becomes a label and part of a path.

@@ -127,6 +127,13 @@ def test_every_loopback_address_that_the_configuration_accepts_can_be_bound(
     publisher.close()
 
 
+def test_a_socket_is_protected_before_anybody_can_connect(context: zmq.Context, endpoint: str) -> None:
+    bound: list[bytes] = []
+    publisher = Publisher(context, endpoint, lambda socket: bound.append(socket.getsockopt(zmq.LAST_ENDPOINT)))
+    assert [name.strip(b"\0") for name in bound] == [b""]
+    publisher.close()
+
+
 def test_taken_endpoint_is_a_mistake_in_the_configuration(context: zmq.Context, unused_port: int) -> None:
     endpoint = f"tcp://127.0.0.1:{unused_port}"
     publisher = Publisher(context, endpoint)
