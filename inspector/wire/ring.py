@@ -114,6 +114,7 @@ class Ring:
         slot_bytes: Bytes of a slot.
         table: Who may touch which slot.
         pixels: uint8, the memory of all slots.
+        allocated: True if all of it is there; otherwise its pages come with the frames, far fewer than it spans.
 
     Raises:
         FatalError: The descriptor is not that of a ring of this size.
@@ -129,8 +130,8 @@ class Ring:
             raise FatalError(f"the frame ring has {found.st_size} bytes, {handle.size_bytes} were announced")
         self.slots = handle.slots
         self.slot_bytes = handle.slot_bytes
-        allocated = found.st_blocks * 512 >= found.st_size
-        flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if allocated else 0)  # no page fault when frames come
+        self.allocated = found.st_blocks * 512 >= found.st_size
+        flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if self.allocated else 0)  # no page fault when frames come
         try:
             memory = mmap.mmap(handle.fd, handle.size_bytes, flags=flags)
         except OSError as error:

@@ -155,8 +155,8 @@ class RingReceiver(ZeromqReceiver):
 
     @property
     def memory(self) -> Pixels | None:
-        """As `FrameReceiver.memory`: all slots of the ring."""
-        return self._ring.pixels
+        """As `FrameReceiver.memory`: all slots of the ring, if they are as large as a frame and not as any could be."""
+        return self._ring.pixels if self._ring.allocated else None
 
     def _unpack(self, parts: list[memoryview]) -> ReceivedFrame:
         if kind_of(parts[0]) is not Kind.SLOT:

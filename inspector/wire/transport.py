@@ -68,7 +68,7 @@ class FrameReceiver(Protocol):
 
     @property
     def memory(self) -> Pixels | None:
-        """The memory that frames lie in, as long as this process lives; None if each has its own."""
+        """The memory that frames lie in, as long as this process lives; None if there is none that could be pinned."""
 
     def grant(self, frames: int, *, beside: bool = False) -> None:
         """Lets the camera process, and each that comes after it, have so many frames on their way. Once.

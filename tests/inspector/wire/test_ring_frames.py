@@ -261,3 +261,18 @@ def test_garbage_is_counted(context: zmq.Context, endpoint: str, three_slots: Ri
     router.recv_multipart()
     router.send_multipart([worker_identity(1), SlotFrame(0, 2, header(1, SMALL)).encode()[:-1]])
     until(lambda: receiver.receive() is None and receiver.malformed == 1)
+
+
+@pytest.mark.parametrize("allocate", [True, False])
+def test_only_memory_that_is_there_is_offered_for_pinning(context: zmq.Context, endpoint: str, allocate: bool) -> None:
+    # Slots for frames of any size span gigabytes, of which a frame touches few pages: pinned, all of it would be taken.
+    handle = create_ring(3, SMALL.nbytes, allocate=allocate)
+    receiver = RingReceiver(context, endpoint, 1, Ring(handle))
+    try:
+        memory = receiver.memory
+        assert (memory is not None) is allocate
+        if memory is not None:
+            assert memory.nbytes == 3 * handle.slot_bytes
+    finally:
+        receiver.close()
+        close_ring(handle)
