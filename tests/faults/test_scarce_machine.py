@@ -26,7 +26,9 @@ CONVEYOR = {"kind": "synthetic", "rate": 60, "width_px": 64, "height_px": 64}
 @contextlib.contextmanager
 def programs(code: str, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Python programs beside the line."""
-    running = [subprocess.Popen([sys.executable, "-S", "-c", code]) for _ in range(count)]
+    # In sessions of their own, as the line's processes are: Linux may share the processor by session first.
+    command = [sys.executable, "-S", "-c", code]
+    running = [subprocess.Popen(command, start_new_session=True) for _ in range(count)]
     try:
         yield running
     finally:
