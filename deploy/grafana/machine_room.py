@@ -136,7 +136,8 @@ def rows() -> Rows:
             Text(
                 "Camera events",
                 "What happened to the camera in an hour, parts or not: frames that came twice (repeated), found no "
-                "buffer (underrun), were left out (id_gap), came too late (late); starts after it was lost (retry).",
+                "buffer (underrun), were left out (id_gap), came too late (late); triggers that it could not take "
+                "(overtrigger); starts after it was lost (retry).",
                 units.Short,
             ),
             Query(

@@ -80,6 +80,7 @@ class GenicamCamera:
     def _open_chosen(self, chosen: FoundCamera) -> None:
         from inspector.cameras.genicam_features import load_feature_file, write_features
         from inspector.cameras.genicam_guard import FeatureGuard
+        from inspector.cameras.genicam_missed import MissedTriggerCounter
 
         name = f"{chosen.model} {chosen.serial}".strip()
         try:
@@ -94,7 +95,10 @@ class GenicamCamera:
             names = [] if file is None else load_feature_file(nodes, file)
             names += write_features(nodes, self._config.features)
             _check_use(nodes)
-            guard = FeatureGuard(nodes, names)
+            counter = self._config.missed_triggers
+            missed = None if counter is None else MissedTriggerCounter(nodes, counter, self._clock_ns)
+            # A counter may be set to 0 by a feature, and then counts.
+            guard = FeatureGuard(nodes, (name for name in names if counter is None or name != counter.node))
         except self._driver.GENICAM_ERRORS as error:
             raise CameraError(f"camera {name} ({chosen.access}) can't be opened: {error}") from error
         self._stream = FrameStream(
@@ -106,6 +110,7 @@ class GenicamCamera:
             free_running=self._config.free_running,
             guard=guard,
             guard_ns=None if self._config.check_features_s is None else round(self._config.check_features_s * 1e9),
+            missed=missed,
             allocate=self._allocate,
             clock_ns=self._clock_ns,
             sleep=self._sleep,

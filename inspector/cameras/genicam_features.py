@@ -170,7 +170,7 @@ class _Refused(Exception):  # noqa: N818  becomes a CameraError with the place o
 
 def _write(node_map: Any, feature: Feature, clock_ns: Callable[[], int], sleep: Callable[[float], None]) -> None:
     if not node_map.has_node(feature.name):
-        raise _Refused("the camera has no such node" + _suggestion(feature.name, node_map.nodes))
+        raise _Refused("the camera has no such node" + suggestion(feature.name, node_map.nodes))
     node = node_map.get_node(feature.name)
     access = node.get_access_mode()
     if access not in (Access.WRITE_ONLY, Access.READ_WRITE):
@@ -248,7 +248,8 @@ def _limits(node: Any) -> str:
     return ""
 
 
-def _suggestion(name: str, nodes: Iterable[Any]) -> str:
+def suggestion(name: str, nodes: Iterable[Any]) -> str:
+    """The node that was probably meant, to put behind a message; empty if none is near."""
     names = [node.node.name for node in nodes]
     close = difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {close[0]}?" if close else ""

@@ -15,6 +15,7 @@ from inspector.domain.verdict import Cause
 
 if TYPE_CHECKING:
     from inspector.cameras.genicam_guard import FeatureGuard
+    from inspector.cameras.genicam_missed import MissedTriggerCounter
 
 log = logging.getLogger("inspector")
 
@@ -38,6 +39,7 @@ class FrameStream:
         sleep: Waits so many seconds.
         guard: Knows what the camera was set to.
         guard_ns: So often it is asked; None never.
+        missed: Counts the triggers that the camera could not take.
         allocate: Memory for the frames.
 
     Attributes:
@@ -58,6 +60,7 @@ class FrameStream:
         sleep: Callable[[float], None],
         guard: FeatureGuard | None = None,
         guard_ns: int | None = None,
+        missed: MissedTriggerCounter | None = None,
         allocate: Allocate = new_pixels,
     ) -> None:
         self._acquirer = acquirer
@@ -70,6 +73,8 @@ class FrameStream:
         self._sleep = sleep
         self._guard = guard
         self._guard_ns = guard_ns
+        self._missed = missed
+        self._untaken = 0
         self._allocate = allocate
         self._guarded_ns = 0
         self._incomplete = driver.IncompleteFrames()
@@ -93,6 +98,8 @@ class FrameStream:
         """
         try:
             self._acquirer.start()
+            if self._missed is not None:
+                self._missed.start()
         except self._driver.GENICAM_ERRORS as error:
             raise CameraError(f"camera {self.name} does not start: {error}") from error
         self._heard_ns = self._guarded_ns = self._clock_ns()
@@ -109,12 +116,18 @@ class FrameStream:
         return Capture(None, now_ns, now_ns, f"the loss of camera {self.name}", Cause.CAMERA_LOST)
 
     def _capture(self, timeout_s: float) -> Capture | None:
-        if self._held is None:
+        if self._held is None and not self._untaken:
             try:
                 self._look_at_settings()
-                self._held = self._next(timeout_s)
+                self._look_for_missed()
+                if not self._untaken:
+                    self._held = self._next(timeout_s)
             except self._driver.GENICAM_ERRORS as error:
                 raise CameraError(f"camera {self.name} is lost: {error}") from error
+        if self._untaken:
+            self._untaken -= 1
+            now_ns = self._clock_ns()
+            return Capture(None, now_ns, now_ns, "a trigger that the camera could not take", Cause.FRAME_MISSING)
         if self._held is None:
             self._ask_if_silent()
             return None
@@ -132,6 +145,15 @@ class FrameStream:
         difference = self._guard.difference()
         if difference is not None:
             raise CameraError(f"camera {self.name} lost its settings: {difference}; it will be set up again")
+
+    def _look_for_missed(self) -> None:
+        """Reads the counter of missed triggers; where there is a choice, while no frame waits."""
+        if self._missed is None:
+            return
+        waiting = self._info(lambda: self._acquirer.data_streams[0].num_awaiting_delivery, 1)
+        if self._missed.due(idle=not waiting):
+            self._untaken = self._missed.look()
+            self.events[CameraEvent.OVERTRIGGER] += self._untaken
 
     def _next(self, timeout_s: float) -> Capture | None:
         """The next frame, complete or not; sets how many were lost before it."""
@@ -224,10 +246,15 @@ class FrameStream:
         underruns = self._info(lambda: self._acquirer.data_streams[0].num_underrun, 0)
         unbuffered = max(0, underruns - self._underruns)
         self.events[CameraEvent.UNDERRUN] += unbuffered
+        witnesses = None if self._missed is None else self._missed.reconciled
         if lost is None:
             self._missing = unbuffered
+            if witnesses is not None:
+                witnesses.ids_say_nothing()
         else:  # frames that came incomplete are counted already, and their ids are not known
             self._missing = max(0, lost - self._incomplete_before)
+            if witnesses is not None:
+                self._missing = witnesses.left_out(self._missing)
             self.events[CameraEvent.ID_GAP] += self._missing
         self._last_id = frame_id
         self._underruns = underruns

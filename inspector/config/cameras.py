@@ -82,6 +82,17 @@ class Feature(Strict):
     """Value to write; for a command node, true executes it."""
 
 
+class MissedTriggers(Strict):
+    """Where a camera counts the triggers that came while it could not take them: no frame and no id tells of them."""
+
+    node: str
+    """Integer node that only grows, for example CounterValue; `features` must leave its selector where it counts."""
+    check_s: float = Field(default=0.25, gt=0, le=10)
+    """Read so often, while no frame waits where there is a choice; with GigE Vision a reading takes a millisecond."""
+    skip_ids: bool = False
+    """True where the camera also leaves out a frame id for each of them, so that none is counted twice."""
+
+
 class GenicamCamera(Strict):
     """A GenICam camera through a GenTL producer (.cti file)."""
 
@@ -104,6 +115,8 @@ class GenicamCamera(Strict):
     software_trigger_rate: float | None = Field(default=None, gt=0)
     """Execute TriggerSoftware so often a second: for a camera with TriggerMode On and TriggerSource Software. A
     frame must arrive before the next trigger is fired."""
+    missed_triggers: MissedTriggers | None = None
+    """For hardware triggers: each one that the camera could not take is a part that was not inspected."""
     buffers: int = Field(default=16, ge=2, le=512)
     """Buffers announced to the producer."""
     lost_after_s: float = Field(default=5.0, gt=0)
@@ -114,6 +127,15 @@ class GenicamCamera(Strict):
     again. null never looks."""
     free_running: bool = False
     """True where frames come without a trigger, so that silence means the camera is lost."""
+
+    @model_validator(mode="after")
+    def _told_once(self) -> GenicamCamera:
+        if self.missed_triggers is not None and self.software_trigger_rate is not None:
+            raise ValueError(
+                "missed_triggers is for hardware triggers; a software trigger without a frame is told anyway, so "
+                "remove it"
+            )
+        return self
 
 
 CameraConfig = Annotated[FolderCamera | VideoCamera | SyntheticCamera | GenicamCamera, Field(discriminator="kind")]

@@ -22,6 +22,8 @@ class CameraEvent(enum.Enum):
     UNDERRUN = "underrun"
     #: A frame that came again; its part had its verdict.
     REPEATED = "repeated"
+    #: A hardware trigger that came while the camera could not take it, by the camera's own counter.
+    OVERTRIGGER = "overtrigger"
     #: A software trigger without a frame in time.
     MISSED_TRIGGER = "missed_trigger"
     #: A frame that came after its software trigger had been given up.

@@ -11,7 +11,7 @@ static void wait_until(Camera *camera, double when_s) {
     while (camera->grabbing && !camera->lost && now_s() < when_s) pthread_cond_timedwait(&camera->wake, &lock, &when);
 }
 
-static uint64_t take_id(Camera *camera) {
+uint64_t take_id(Camera *camera) {
     uint64_t id = camera->next_id++;
     if (camera->faults.ids_of_16_bits && camera->next_id > 0xffff)
         camera->next_id = strcmp(camera->transport, "GEV") == 0 ? 1 : 0; /* GigE Vision 1 skips 0 */
@@ -108,7 +108,9 @@ static bool await_trigger(Camera *camera, double *next_s) {
     double exposure_s = get_f64(camera, REG_EXPOSURE_TIME) * 1e-6;
     if (triggered) {
         camera->triggers--;
+        camera->exposing = true;
         wait_until(camera, now_s() + get_f64(camera, REG_TRIGGER_DELAY) * 1e-6 + exposure_s);
+        camera->exposing = false;
     } else if (*next_s > now_s()) {
         struct timespec when = at_s(*next_s);
         pthread_cond_timedwait(&camera->wake, &lock, &when); /* it may be lost, stopped or set anew meanwhile */

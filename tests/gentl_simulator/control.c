@@ -16,7 +16,8 @@
  *   short SERIAL LINES COUNT  the next frames end after so many lines
  *   exposure SERIAL US        somebody else sets ExposureTime
  *   bufferinfo SERIAL 0|1     whether buffers tell frame id and timestamp, or only the chunks do
- *   trigger SERIAL COUNT      pulses on Line1
+ *   missedids SERIAL 0|1      whether a trigger that the camera can't take uses up a frame id
+ *   trigger SERIAL COUNT      pulses on Line1, all at once
  *   encoder SERIAL COUNTS     the belt moves
  *   state SERIAL              counters, as words and numbers
  *   crash SERIAL              the producer takes the process with it
@@ -42,9 +43,9 @@ static struct sockaddr_un address;
 
 /* With the lock. */
 static void write_state(const Camera *camera, char *answer, size_t bytes) {
-    snprintf(answer, bytes, "ok parts %llu delivered %llu underruns %llu grabbing %d triggers %u queued %d lost %d\n",
-             (unsigned long long)camera->parts, (unsigned long long)camera->delivered,
-             (unsigned long long)camera->underruns, camera->grabbing && camera->acquiring, camera->triggers,
+    snprintf(answer, bytes, "ok parts %llu missed %llu delivered %llu underruns %llu grabbing %d triggers %u queued %d lost %d\n",
+             (unsigned long long)camera->parts, (unsigned long long)camera->missed,
+             (unsigned long long)camera->delivered, (unsigned long long)camera->underruns, camera->grabbing && camera->acquiring, camera->triggers,
              camera->input_count, camera->lost);
 }
 
@@ -77,6 +78,8 @@ static bool inject(Camera *camera, const char *command, double value, double sec
         set_f64(camera, REG_EXPOSURE_TIME, value);
     } else if (strcmp(command, "bufferinfo") == 0) {
         faults->no_buffer_info = count == 0;
+    } else if (strcmp(command, "missedids") == 0) {
+        faults->missed_take_ids = count != 0;
     } else if (strcmp(command, "trigger") == 0) {
         line_pulse(camera, count);
     } else if (strcmp(command, "encoder") == 0) {

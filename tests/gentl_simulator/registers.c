@@ -43,6 +43,7 @@ static void load_default_settings(Camera *camera) {
     set_u32(camera, REG_HEIGHT_MAX, height);
     set_u32(camera, REG_PIXEL_FORMAT, MONO8);
     set_u32(camera, REG_FRAME_COUNT, 1);
+    set_u32(camera, REG_TRIGGER_OVERLAP, OVERLAP_PREVIOUS_FRAME);
     set_u32(camera, REG_ENCODER_DIVIDER, 100);
     set_u32(camera, REG_CHUNKS_ENABLED, (1u << CHUNKS) - 1);
     set_f64(camera, REG_FRAME_RATE, 20.0);
@@ -66,8 +67,27 @@ size_t payload_bytes(const Camera *camera) {
     return line * get_u32(camera, REG_HEIGHT) + (get_u32(camera, REG_CHUNK_MODE) ? CHUNKS * CHUNK_BYTES : 0);
 }
 
+static int counter_address(uint32_t counter) { return REG_COUNTERS + 8 * (int)counter; }
+
+/* The camera is at work and can't take these triggers. */
+static void miss_triggers(Camera *camera, uint32_t count) {
+    camera->missed += count;
+    for (uint32_t counter = 0; counter < COUNTERS; counter++) {
+        int address = counter_address(counter);
+        if (get_u32(camera, address) == COUNTS_FRAME_TRIGGER_MISSED)
+            set_u32(camera, address + 4, (get_u32(camera, address + 4) + count) & COUNTER_MAX);
+    }
+    if (camera->faults.missed_take_ids)
+        while (count-- > 0) take_id(camera);
+}
+
 static void pull_trigger(Camera *camera, uint32_t source, uint32_t count) {
     if (get_u32(camera, REG_TRIGGER_MODE) != 1 || get_u32(camera, REG_TRIGGER_SOURCE) != source) return;
+    if (count > 0 && camera->acquiring && get_u32(camera, REG_TRIGGER_OVERLAP) == OVERLAP_OFF) {
+        uint32_t taken = camera->exposing || camera->triggers > 0 ? 0 : 1;
+        miss_triggers(camera, count - taken);
+        count = taken;
+    }
     camera->triggers += count;
     pthread_cond_broadcast(&camera->wake);
 }
@@ -92,6 +112,8 @@ static void start_acquisition(Camera *camera) {
     camera->acquiring = true;
 }
 
+static int selected_counter(const Camera *camera) { return counter_address(get_u32(camera, REG_COUNTER_SELECTOR) % COUNTERS); }
+
 /* A write to some registers is a command. */
 static void obey(Camera *camera, uint64_t address) {
     uint32_t bit = 1u << get_u32(camera, REG_CHUNK_SELECTOR);
@@ -103,6 +125,13 @@ static void obey(Camera *camera, uint64_t address) {
         case REG_CHUNK_ENABLE:
             set_u32(camera, REG_CHUNKS_ENABLED, get_u32(camera, REG_CHUNK_ENABLE) ? enabled | bit : enabled & ~bit);
             break;
+        case REG_COUNTER_EVENT_SOURCE:
+            set_u32(camera, selected_counter(camera), get_u32(camera, REG_COUNTER_EVENT_SOURCE));
+            break;
+        case REG_COUNTER_VALUE:
+            set_u32(camera, selected_counter(camera) + 4, get_u32(camera, REG_COUNTER_VALUE));
+            break;
+        case REG_COUNTER_RESET: set_u32(camera, selected_counter(camera) + 4, 0); break;
         case REG_USER_SET_SAVE:
             if (get_u32(camera, REG_USER_SET_SELECTOR) == 1)
                 memcpy(camera->user_set, camera->registers, sizeof camera->registers);
@@ -124,6 +153,8 @@ GC_ERROR read_registers(Camera *camera, uint64_t address, void *out, size_t byte
     if (address + bytes > REGISTERS_BYTES) return fail(GC_ERR_INVALID_ADDRESS, "no register there");
     set_u32(camera, REG_PAYLOAD_SIZE, (uint32_t)payload_bytes(camera));
     set_u32(camera, REG_CHUNK_ENABLE, get_u32(camera, REG_CHUNKS_ENABLED) >> get_u32(camera, REG_CHUNK_SELECTOR) & 1);
+    set_u32(camera, REG_COUNTER_EVENT_SOURCE, get_u32(camera, selected_counter(camera)));
+    set_u32(camera, REG_COUNTER_VALUE, get_u32(camera, selected_counter(camera) + 4));
     memcpy(out, bytes_of(camera) + address, bytes);
     return GC_ERR_SUCCESS;
 }

@@ -7,7 +7,7 @@
 
 #include "gentl.h"
 
-enum { CAMERAS_MAX = 8, BUFFERS_MAX = 512, REGISTERS_BYTES = 0x1000, CHUNKS = 3, CHUNK_BYTES = 8, NAME_BYTES = 32 };
+enum { CAMERAS_MAX = 8, BUFFERS_MAX = 512, REGISTERS_BYTES = 0x1000, CHUNKS = 3, CHUNK_BYTES = 8, NAME_BYTES = 32, COUNTERS = 2 };
 
 /* Every handle points to a struct that begins with its kind, so that a foreign or stale one is refused. */
 typedef enum { MODULE_NONE, MODULE_SYSTEM, MODULE_INTERFACE, MODULE_DEVICE, MODULE_REMOTE, MODULE_STREAM, MODULE_EVENT } Module;
@@ -41,6 +41,7 @@ enum {
     REG_TRIGGER_SOURCE = 0x158,
     REG_TRIGGER_ACTIVATION = 0x15c,
     REG_TRIGGER_SOFTWARE = 0x160,
+    REG_TRIGGER_OVERLAP = 0x164,
     REG_REVERSE_X = 0x16c,
     REG_TRIGGER_DELAY = 0x170, /* float64, us */
     REG_ENCODER_DIVIDER = 0x178,
@@ -50,14 +51,24 @@ enum {
     REG_CHUNK_ENABLE = 0x198,
     REG_CHUNKS_ENABLED = 0x19c, /* bits by selector; not a feature */
     REG_PARAMS_LOCKED = 0x1a0,
+    REG_COUNTER_SELECTOR = 0x1a4,
+    REG_COUNTER_EVENT_SOURCE = 0x1a8, /* of the selected counter, as the value */
+    REG_COUNTER_VALUE = 0x1ac,
+    REG_COUNTER_RESET = 0x1b0,
     REG_USER_SET_SELECTOR = 0x1c0,
     REG_USER_SET_LOAD = 0x1c4,
     REG_USER_SET_SAVE = 0x1c8,
     REG_USER_SET_DEFAULT = 0x1cc,
-    REG_TEMPERATURE = 0x1d0 /* float64, C */
+    REG_TEMPERATURE = 0x1d0, /* float64, C */
+    REG_COUNTERS = 0x1e0 /* COUNTERS times source and value; not a feature */
 };
 
 enum { TRIGGER_SOFTWARE, TRIGGER_LINE1, TRIGGER_ENCODER };
+
+/* What becomes of a trigger that comes while the camera is at work: lost, or kept for the next frame. */
+enum { OVERLAP_OFF, OVERLAP_PREVIOUS_FRAME };
+
+enum { COUNTS_NOTHING, COUNTS_FRAME_TRIGGER_MISSED, COUNTER_MAX = 0xffff };
 
 enum { /* Pixel Format Naming Convention 2.4 */
     MONO8 = 0x01080001,
@@ -121,7 +132,7 @@ typedef struct {
     double stalled_until_s;
     uint32_t drop, incomplete, duplicate, short_frames, short_lines;
     uint32_t slow_ms, padding_bytes;
-    bool ids_of_16_bits, no_buffer_info;
+    bool ids_of_16_bits, no_buffer_info, missed_take_ids;
 } Faults;
 
 typedef struct Camera Camera;
@@ -147,9 +158,9 @@ struct Camera {
 
     pthread_t thread;
     pthread_cond_t wake;
-    bool grabbing, acquiring;
+    bool grabbing, acquiring, exposing;
     uint32_t triggers, frames_left;
-    uint64_t next_id, parts, delivered, underruns, frames_to_deliver;
+    uint64_t next_id, parts, missed, delivered, underruns, frames_to_deliver;
 };
 
 extern pthread_mutex_t lock; /* guards everything above */
@@ -202,6 +213,7 @@ void render(const Picture *picture, const Exposure *exposure, uint8_t *out, uint
 
 /* acquisition.c */
 void *acquire(void *camera);
+uint64_t take_id(Camera *camera);
 void stop_grabbing(Camera *camera);
 
 /* events.c */

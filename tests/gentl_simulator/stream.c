@@ -119,7 +119,7 @@ GENTL_API GC_ERROR DSStartAcquisition(void *stream, int32_t flags, uint64_t fram
     } else {
         camera->frames_to_deliver = frames; /* UINT64_MAX: without end */
         camera->next_id = camera->faults.ids_of_16_bits && camera->next_id > 0 ? camera->next_id : 1;
-        camera->parts = camera->delivered = camera->underruns = 0;
+        camera->parts = camera->missed = camera->delivered = camera->underruns = 0;
         camera->grabbing = true;
         if (pthread_create(&camera->thread, NULL, acquire, camera) != 0) {
             camera->grabbing = false;

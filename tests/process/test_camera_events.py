@@ -63,6 +63,7 @@ def test_each_kind_has_its_counter(start: StartDaemon, plant: Plant) -> None:
         "id_gap": 3,
         "underrun": 0,
         "repeated": 1,
+        "overtrigger": 0,
         "missed_trigger": 0,
         "late": 0,
     }

@@ -63,6 +63,10 @@ def camera_is_up(daemon: Daemon) -> bool:
     )
 
 
+def events(daemon: Daemon) -> dict[str, int]:
+    return {one.labels["event"]: int(one.value) for one in samples(daemon, "inspector_camera_events_total")}
+
+
 def armed(daemon: Daemon, plant: Plant) -> None:
     wait_for(lambda: plant.state()["grabbing"], "the camera to be started\n" + daemon.errors())
 
@@ -130,6 +134,38 @@ def test_unplugged_camera_is_waited_for_and_another_model_is_refused(line: Calla
         "frame 2",
         "frame 3",
     ]
+
+
+def test_parts_that_come_faster_than_the_exposure_allows_are_rejected_and_none_is_lost(
+    line: Callable[..., Daemon], plant: Plant
+) -> None:
+    """A pulse during an exposure makes no frame and leaves no gap in the ids: only the camera's counter tells of it."""
+    daemon = line(
+        {
+            **LINE_TRIGGER,
+            "ExposureTime": 30_000.0,
+            "TriggerOverlap": "Off",
+            "CounterSelector": "Counter0",
+            "CounterEventSource": "FrameTriggerMissed",
+        },
+        missed_triggers={"node": "CounterValue"},
+    )
+    armed(daemon, plant)
+    pulses = 40
+    for _ in range(pulses):
+        plant.tell("trigger SIM0001 1")
+        time.sleep(0.007)
+    daemon.wait_for_verdicts(pulses)
+    camera = plant.state()
+    assert camera["missed"] > 0
+    assert camera["parts"] + camera["missed"] == pulses
+    wait_for(lambda: events(daemon)["overtrigger"] == camera["missed"], "the event for each of them")
+    assert events(daemon)["frame_missing"] == camera["missed"]
+    assert daemon.stop() == 0, daemon.errors()
+    counted = daemon.check_ledger()
+    assert len(daemon.records()) == pulses
+    assert counted["frame_missing"] == camera["missed"]
+    assert counted["score_within_threshold"] + counted["score_above_threshold"] == camera["parts"]
 
 
 def test_frames_that_are_padded_late_short_or_counted_anew_are_parts_like_others(

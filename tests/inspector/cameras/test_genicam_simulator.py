@@ -305,6 +305,81 @@ def test_frames_that_find_no_buffer_are_missing_parts(plant: Plant, open_camera:
     assert camera.events() == {CameraEvent.ID_GAP: 4, CameraEvent.UNDERRUN: 4}
 
 
+#: One exposure after the other: a pulse that comes during one is lost.
+NO_OVERLAP: list[tuple[str, Any]] = [
+    *TRIGGERED,
+    ("TriggerOverlap", "Off"),
+    ("CounterSelector", "Counter1"),
+    ("CounterEventSource", "FrameTriggerMissed"),
+]
+
+
+def pull_at_once(plant: Plant, count: int) -> None:
+    """So many pulses at once: the camera takes the first; waits until it can take another."""
+    before = plant.state()["delivered"]
+    plant.tell(f"trigger SIM0001 {count}")
+    while plant.state()["delivered"] == before:
+        pass
+
+
+def test_triggers_that_the_camera_could_not_take_are_missing_parts(plant: Plant, open_camera: OpenCamera) -> None:
+    """They make no frame and leave no gap in the ids: only the counter knows of them."""
+    camera = started(open_camera, NO_OVERLAP, missed_triggers={"node": "CounterValue", "check_s": 0.05})
+    pull_at_once(plant, 3)
+    captures = take(camera, 3)
+    assert sorted(names(captures)) == ["frame 1", "frame_missing", "frame_missing"]
+    pull_at_once(plant, 2)
+    plant.tell("drop SIM0001 1")
+    plant.tell("trigger SIM0001 1")
+    while plant.state()["parts"] < 3:
+        pass
+    pull_at_once(plant, 1)
+    captures += take(camera, 4)
+    assert camera.capture(0.2) is None
+    assert sorted(names(captures))[:3] == ["frame 1", "frame 2", "frame 4"]
+    assert names(captures).count("frame_missing") == 4
+    assert {one.source.split(" at ")[0] for one in captures if one.problem} == {
+        "a trigger that the camera could not take",
+        "a frame lost before frame 4",
+    }
+    assert camera.events()[CameraEvent.OVERTRIGGER] == 3
+    assert camera.events()[CameraEvent.ID_GAP] == 1
+
+
+def test_missed_triggers_that_leave_gaps_too_are_counted_once(plant: Plant, open_camera: OpenCamera) -> None:
+    counter = {"node": "CounterValue", "check_s": 0.05, "skip_ids": True}
+    camera = started(open_camera, NO_OVERLAP, missed_triggers=counter)
+    plant.tell("missedids SIM0001 1")
+    captures = []
+    pulses = 0
+    for count in (1, 4, 1, 2, 3, 1):
+        pull_at_once(plant, count)
+        pulses += count
+        captures += [one for one in (camera.capture(0.03) for _ in range(count)) if one is not None]
+    captures += [one for one in (camera.capture(0.06) for _ in range(12)) if one is not None]
+    assert len(captures) == pulses
+    assert names(captures).count("frame_missing") == plant.state()["missed"] == 6
+
+
+def test_counter_set_to_0_by_a_feature_is_no_lost_setting(plant: Plant, open_camera: OpenCamera) -> None:
+    camera = started(
+        open_camera,
+        [*NO_OVERLAP, ("CounterValue", 65534)],
+        missed_triggers={"node": "CounterValue", "check_s": 0.05},
+        check_features_s=0.1,
+    )
+    pull_at_once(plant, 5)
+    captures = take(camera, 5)
+    assert sorted(names(captures)) == ["frame 1", *["frame_missing"] * 4]  # the counter began anew at 65536
+    assert camera.capture(0.2) is None
+    assert names(pull(plant, camera, 1)) == ["frame 2"]
+
+
+def test_counter_that_the_camera_has_not_is_an_error(open_camera: OpenCamera) -> None:
+    with pytest.raises(CameraError, match=r"camera\.missed_triggers\.node: the camera has no node MissedTriggerCount"):
+        open_camera(TRIGGERED, missed_triggers={"node": "MissedTriggerCount"})
+
+
 def test_stalled_stream_of_a_free_running_camera_is_a_loss(plant: Plant, open_camera: OpenCamera) -> None:
     camera = started(open_camera, [("AcquisitionFrameRate", 200.0)], free_running=True, lost_after_s=0.3)
     take(camera, 2)

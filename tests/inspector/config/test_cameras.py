@@ -53,3 +53,11 @@ def test_feature_keeps_the_type_of_its_value(value: bool | int | float | str) ->
 def test_senseless_conveyor_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         SyntheticCamera(kind="synthetic", **changes)
+
+
+def test_missed_triggers_are_for_hardware_triggers() -> None:
+    data = {"kind": "genicam", "missed_triggers": {"node": "CounterValue"}}
+    camera = CAMERA.validate_python(data)
+    assert (camera.missed_triggers.check_s, camera.missed_triggers.skip_ids) == (0.25, False)
+    with pytest.raises(ValidationError, match="a software trigger without a frame is told anyway"):
+        CAMERA.validate_python(data | {"software_trigger_rate": 5.0})
