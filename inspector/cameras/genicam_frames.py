@@ -53,6 +53,8 @@ _FORMATS: dict[int, _Format] = {
             (8, "", "bytes", 0x01080008, ("GRBG", "RGGB", "GBRG", "BGGR")),
             (10, "", "words", 0x0110000C, ("GRBG", "RGGB", "GBRG", "BGGR")),
             (12, "", "words", 0x01100010, ("GRBG", "RGGB", "GBRG", "BGGR")),
+            (10, "Packed", "gige", 0x010C0026, ("GRBG", "RGGB", "GBRG", "BGGR")),
+            (12, "Packed", "gige", 0x010C002A, ("GRBG", "RGGB", "GBRG", "BGGR")),
         )
         for place, cell in enumerate(cells)
     },

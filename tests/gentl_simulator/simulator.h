@@ -70,20 +70,7 @@ enum { OVERLAP_OFF, OVERLAP_PREVIOUS_FRAME };
 
 enum { COUNTS_NOTHING, COUNTS_FRAME_TRIGGER_MISSED, COUNTER_MAX = 0xffff };
 
-enum { /* Pixel Format Naming Convention 2.4 */
-    MONO8 = 0x01080001,
-    MONO10 = 0x01100003,
-    MONO12 = 0x01100005,
-    MONO10P = 0x010A0046,
-    MONO12P = 0x010C0047,
-    BAYER_RG8 = 0x01080009,
-    BAYER_RG10 = 0x0110000D,
-    BAYER_RG12 = 0x01100011,
-    RGB8 = 0x02180014,
-    BGR8 = 0x02180015,
-    RGBA8 = 0x02200016,
-    YUV422_8 = 0x02100032
-};
+enum { MONO8 = 0x01080001 }; /* the other numbers stand in pixel_formats.c */
 
 /* The pictures that pass under the cameras, all in memory: 1 or 3 bytes a pixel. */
 typedef struct {
