@@ -141,7 +141,7 @@ def rows() -> Rows:
                 units.Short,
             ),
             Query(
-                'sum by (station, event) (increase(inspector_camera_events_total{station=~"$station"}[1h])) > 0',
+                'sum by (station, event) (increase(inspector_camera_events_total{station=~"$station"}[1h]))',
                 "{{station}} {{event}}",
             ),
             width=8,

@@ -104,6 +104,7 @@ class PartMetrics:
 
     def __init__(self, families: Families, station: str) -> None:
         self.station = station
+        self.families = families
         counter, gauge = families.counter, families.gauge
         self.parts = counter("inspector_parts", "Parts by decision and cause.", "decision", "cause")
         self.triggers = counter("inspector_triggers", "Triggers announced by the camera process.")
@@ -144,10 +145,14 @@ class PartMetrics:
 
     def total(self, metric: Counter, value: float, *labels: str) -> None:
         """Raises a counter by what a total that is kept elsewhere has grown; one that fell has begun at 0 again."""
-        key = (str(metric), *labels)
+        self.grow(metric.labels(self.station, *labels), str(metric), value, *labels)
+
+    def grow(self, series: Counter, name: str, value: float, *labels: str) -> None:
+        """The same for a counter whose labels are chosen; `name` and `labels` tell it from others."""
+        key = (name, *labels)
         former = self._totals.get(key, 0.0)
         if value >= 0:  # not a number is no total
-            metric.labels(self.station, *labels).inc(value - former if value >= former else value)
+            series.inc(value - former if value >= former else value)
             self._totals[key] = value
 
 
@@ -211,6 +216,9 @@ class LineMetrics(PartMetrics):
         self.brightness = gauge("inspector_frame_brightness_ratio", "Mean brightness of a frame; 1 is white.")
         self.white = gauge("inspector_frame_white_ratio", "Share of a frame's pixels that are white.")
         self.sharpness = gauge("inspector_frame_sharpness", "Variance of the Laplacian in the middle of a frame.")
+        self.clock_error = gauge(
+            "inspector_camera_clock_error_seconds", "A remote camera's triggers may be earlier by so much; else absent."
+        )
         self.queue = gauge("inspector_queue_frames", "Frames that wait for the worker.")
         self.queue_capacity = gauge("inspector_queue_capacity_frames", "Frames that may wait for the worker.")
         self.slots_in_use = gauge("inspector_ring_slots", "Slots of the frame ring that hold a frame.")
