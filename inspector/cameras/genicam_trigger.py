@@ -44,7 +44,8 @@ class SoftwareTrigger:
         self._clock_ns = clock_ns
         self._triggered_ns: int | None = None
         self._fired_ns = 0
-        self._told = 0  # triggers that were called missing and whose gap in the ids was not met yet
+        self._missed = False
+        self._quiet_until_ns: int | None = None
 
     def start(self) -> None:
         """The first trigger is due now."""
@@ -53,33 +54,52 @@ class SoftwareTrigger:
     def capture(self, timeout_s: float) -> Capture | None:
         """As `Camera.capture`; the time of a trigger is the one at which it was due."""
         until_ns = self._clock_ns() + round(timeout_s * 1e9)
+        if self._quiet_until_ns is not None:
+            return self._await_late(timeout_s, self._quiet_until_ns)
         if self._triggered_ns is None:
             due_ns = self._pace.wait(timeout_s)
             if due_ns is None:
                 return None
-            if self._told:
-                self._leave_out_late_frames()
+            if self._missed:  # a frame that is there now is no answer to what follows
+                lost = self._leave_out(self._next_frame(_SHORTEST_S))
+                if lost is not None:
+                    return lost
             self._fire()
             self._triggered_ns, self._fired_ns = due_ns, self._clock_ns()
-        capture = self._stream.capture(max(_SHORTEST_S, (until_ns - self._clock_ns()) / 1e9))
-        if capture is not None and capture.problem is Cause.FRAME_MISSING and self._told:
-            self._told -= 1  # the gap in the ids that a missing frame leaves: its trigger has been told already
-            return None
-        now_ns = self._clock_ns()
-        if capture is None:
-            if now_ns - self._fired_ns < _FRAME_NS:
-                return None
-            self._told += 1
-            self._stream.events[CameraEvent.MISSED_TRIGGER] += 1
-            capture = Capture(None, now_ns, now_ns, "a trigger without a frame", Cause.FRAME_MISSING)
-        capture = dataclasses.replace(capture, triggered_ns=self._triggered_ns)
-        self._triggered_ns = None
+        capture = self._next_frame((until_ns - self._clock_ns()) / 1e9) or self._given_up()
+        if capture is not None:
+            capture = dataclasses.replace(capture, triggered_ns=self._triggered_ns)
+            self._triggered_ns = None
         return capture
 
-    def _leave_out_late_frames(self) -> None:
-        """Frames whose triggers were told to be missing must not be taken for the next one's."""
-        while (late := self._stream.capture(_SHORTEST_S)) is not None:
-            self._told = max(0, self._told - 1)
-            if late.problem is None:
-                self._stream.events[CameraEvent.LATE] += 1
-                log.warning("%s came too late for its trigger and is left out", late.source)
+    def _next_frame(self, timeout_s: float) -> Capture | None:
+        """What the stream has, without the gaps in its ids: each trigger without a frame is told by its own wait."""
+        while True:
+            capture = self._stream.capture(max(_SHORTEST_S, timeout_s))
+            if capture is None or capture.problem is not Cause.FRAME_MISSING:
+                return capture
+
+    def _given_up(self) -> Capture | None:
+        """The trigger without its frame, once the frame has had its time."""
+        now_ns = self._clock_ns()
+        if now_ns - self._fired_ns < _FRAME_NS:
+            return None
+        self._stream.events[CameraEvent.MISSED_TRIGGER] += 1
+        self._missed = True
+        self._quiet_until_ns = now_ns + _FRAME_NS
+        return Capture(None, now_ns, now_ns, "a trigger without a frame", Cause.FRAME_MISSING)
+
+    def _await_late(self, timeout_s: float, until_ns: int) -> Capture | None:
+        """A frame that is late has as long again, before the next trigger is fired and would take it for its own."""
+        late = self._next_frame(min(timeout_s, (until_ns - self._clock_ns()) / 1e9))
+        if late is not None or self._clock_ns() >= until_ns:
+            self._quiet_until_ns = None
+        return self._leave_out(late)
+
+    def _leave_out(self, late: Capture | None) -> Capture | None:
+        """Leaves out a frame whose trigger has been told to be missing; only the loss of the camera is a part."""
+        if late is None or late.problem is Cause.CAMERA_LOST:
+            return late
+        self._stream.events[CameraEvent.LATE] += 1
+        log.warning("%s came too late for its trigger and is left out", late.source)
+        return None

@@ -168,6 +168,51 @@ def test_parts_that_come_faster_than_the_exposure_allows_are_rejected_and_none_i
     assert counted["score_within_threshold"] + counted["score_above_threshold"] == camera["parts"]
 
 
+def test_frames_that_find_no_buffer_are_rejected_and_named(line: Callable[..., Daemon], plant: Plant) -> None:
+    """A burst of pulses, faster than this machine takes frames out of two buffers."""
+    daemon = line({**LINE_TRIGGER, "ExposureTime": 20.0}, buffers=2)
+    armed(daemon, plant)
+    pull(daemon, plant, 1)
+    plant.tell("trigger SIM0001 300")
+    wait_for(lambda: plant.state()["parts"] == 301, "the last exposure")
+    pulses = 301
+    while not (underruns := plant.state()["underruns"]) or causes(daemon)["frame_missing"] < underruns:
+        plant.tell("trigger SIM0001 1")  # the next frame that finds a buffer tells of those that did not
+        pulses += 1
+        time.sleep(0.05)
+        assert pulses < 400, "no frame told of those that were lost\n" + daemon.errors()
+    daemon.wait_for_verdicts(pulses)
+    wait_for(lambda: events(daemon)["underrun"] == underruns, "the event for each of them")
+    assert events(daemon)["id_gap"] == events(daemon)["frame_missing"] == underruns
+    assert daemon.stop() == 0, daemon.errors()
+    counted = daemon.check_ledger()
+    assert len(daemon.records()) == pulses
+    assert counted["frame_missing"] == underruns > 0
+
+
+def test_software_triggers_without_a_frame_in_time_are_rejected_once(line: Callable[..., Daemon], plant: Plant) -> None:
+    """One frame is lost, others come after they were given up: none of them is another part, or another one's."""
+    daemon = line({"TriggerMode": "On", "TriggerSource": "Software"}, software_trigger_rate=5.0)
+    daemon.wait_for_verdicts(3)
+    plant.tell("drop SIM0001 1")
+    wait_for(lambda: causes(daemon)["frame_missing"] == 1, "the missed trigger\n" + daemon.errors())
+    daemon.wait_for_verdicts(len(daemon.records()) + 2)
+    plant.tell("slow SIM0001 1300")
+    wait_for(lambda: causes(daemon)["frame_missing"] == 2, "the late frame's trigger\n" + daemon.errors())
+    plant.tell("slow SIM0001 0")
+    daemon.wait_for_verdicts(len(daemon.records()) + 5)
+    happened = wait_for(
+        lambda: (now := events(daemon))["late"] >= 1 and now["missed_trigger"] == now["late"] + 1 and now,
+        "the late frame, and no other",
+    )
+    assert happened["missed_trigger"] == happened["frame_missing"]
+    assert daemon.stop() == 0, daemon.errors()
+    counted = daemon.check_ledger()
+    assert counted["frame_missing"] == happened["missed_trigger"]
+    frames = [one for one in daemon.records() if one["cause"] != "frame_missing"]
+    assert all(one["source"].startswith(f"frame {one['part']} at ") for one in frames), "a frame of another trigger"
+
+
 def test_frames_that_are_padded_late_short_or_counted_anew_are_parts_like_others(
     line: Callable[..., Daemon], plant: Plant
 ) -> None:

@@ -204,6 +204,44 @@ def test_frame_that_comes_too_late_is_not_taken_for_the_next_one(
     assert "came too late for its trigger" in caplog.text
 
 
+def test_late_frame_is_not_taken_for_the_trigger_that_was_fired_meanwhile(
+    plant: Plant, open_camera: OpenCamera
+) -> None:
+    """It comes 0.3 s after its own trigger was given up; once all later frames were taken for the next trigger's."""
+    camera = started(open_camera, SOFTWARE, software_trigger_rate=10.0)
+    captures = take(camera, 2)
+    plant.tell("slow SIM0001 1300")
+    while captures[-1].problem is None:
+        captures += take(camera, 1)
+    plant.tell("slow SIM0001 0")
+    captures += take(camera, 12)
+    assert camera.events()[CameraEvent.LATE] == camera.events()[CameraEvent.MISSED_TRIGGER] >= 1
+    for place, capture in enumerate(captures, start=1):
+        assert capture.problem or capture.source.startswith(f"frame {place} at ")
+
+
+def test_software_triggers_go_on_after_the_camera_ignored_one(plant: Plant, open_camera: OpenCamera) -> None:
+    """It leaves no gap in the ids, and the next trigger's frame must not be taken for its late one."""
+    camera = started(open_camera, SOFTWARE, software_trigger_rate=10.0)
+    take(camera, 2)
+    plant.tell("stall SIM0001 700")
+    captures = take(camera, 5)
+    assert names(captures)[-1] == f"frame {2 + len(captures) - names(captures).count('frame_missing')}"
+    assert names(captures).count("frame_missing") == camera.events()[CameraEvent.MISSED_TRIGGER] == 1
+    assert camera.events()[CameraEvent.LATE] == 0
+
+
+def test_software_trigger_of_a_lost_camera_tells_of_the_loss(plant: Plant, open_camera: OpenCamera) -> None:
+    features = [*SOFTWARE, ("ExposureTime", 5000.0)]
+    camera = started(open_camera, features, software_trigger_rate=20.0, check_features_s=0.05)
+    take(camera, 2)
+    plant.tell("exposure SIM0001 9000")
+    captures = take(camera, 1)
+    while captures[-1].problem is None:
+        captures += take(camera, 1)
+    assert captures[-1].problem is Cause.CAMERA_LOST
+
+
 def test_software_trigger_needs_a_camera_that_listens_to_it(open_camera: OpenCamera) -> None:
     with pytest.raises(CameraError, match="has TriggerMode On and TriggerSource Line1; set TriggerMode to On and"):
         open_camera(TRIGGERED, software_trigger_rate=5.0)
