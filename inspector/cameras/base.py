@@ -55,3 +55,26 @@ class CountsEvents(Protocol):
 
     def events(self) -> Mapping[CameraEvent, int]:
         """How often each has happened since the camera was opened; what is not named never has."""
+
+
+@runtime_checkable
+class Pauses(Protocol):
+    """A camera that wants to be told when no triggers are wanted for a while, since it counts them elsewhere."""
+
+    def pause(self) -> None:
+        """No triggers are wanted after `start`, until `resume`."""
+
+    def resume(self) -> None:
+        """Triggers are wanted again.
+
+        Raises:
+            CameraError: The device is lost.
+        """
+
+
+@runtime_checkable
+class HasFigures(Protocol):
+    """A camera that has figures of its own for the metrics."""
+
+    def figures(self) -> Mapping[str, float]:
+        """Figures by name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from inspector.cameras.base import Camera
-from inspector.config.cameras import CameraConfig, FolderCamera, SyntheticCamera, VideoCamera
+from inspector.config.cameras import CameraConfig, FolderCamera, RemoteCamera, SyntheticCamera, VideoCamera
 from inspector.domain.frame import Allocate, new_pixels
 
 
@@ -20,8 +20,10 @@ def create_camera(
             synthetic conveyor go on after them, so that no part is played twice and none left out; a live
             camera has no such place.
         memory: Folder in which a camera keeps what the next camera process of this run must know: which files of
-            a hot folder were taken, which model a GenICam camera was. None remembers nothing.
-        allocate: Gives the memory that frames are written to, by the cameras that can choose it: GenICam cameras.
+            a hot folder were taken, which model a GenICam camera was, what a remote camera has sent. None remembers
+            nothing.
+        allocate: Gives the memory that frames are written to, by the cameras that can choose it: GenICam and remote
+            cameras.
 
     Raises:
         ConfigError: Keys contradict each other.
@@ -44,6 +46,10 @@ def create_camera(
         from inspector.cameras import synthetic
 
         return synthetic.SyntheticConveyor(config, first_part)
+    if isinstance(config, RemoteCamera):
+        from inspector.cameras import remote
+
+        return remote.RemoteCamera(config, memory, allocate)
     from inspector.cameras import genicam
 
     return genicam.GenicamCamera(config, memory=memory, allocate=allocate)

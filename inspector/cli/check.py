@@ -10,7 +10,8 @@ from pathlib import Path
 import yaml
 
 from inspector.cameras.factory import create_camera
-from inspector.config.schema import Archive, CurveKeys, InspectorConfig
+from inspector.config.keys import CurveKeys
+from inspector.config.schema import Archive, InspectorConfig
 from inspector.domain.errors import ConfigError
 from inspector.outputs.metrics_server import tls_context
 from inspector.roles.daemon import admit_recipe, admit_shadow

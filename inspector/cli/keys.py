@@ -23,7 +23,7 @@ def keys(name: str, folder: Path) -> None:
 
     public, secret = write_key_pair(name, folder)
     click.echo(
-        f"{secret}: secret, for {name} alone, mode 0600. A station names it in verdicts.curve.secret_key.\n"
-        f"{public}: public, for the others. The station's goes to everyone who connects to it; a client's goes into "
-        "the station's folder verdicts.curve.clients, which takes effect with the station's next start."
+        f"{secret}: secret, for {name} alone, mode 0600: secret_key in its configuration.\n"
+        f"{public}: public, for the others: whoever connects to {name} needs it; where {name} connects to, it goes "
+        "into the folder `clients`, and counts from the next start on."
     )

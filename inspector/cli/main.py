@@ -13,6 +13,7 @@ import click
 import inspector
 from inspector.cli.demo.command import demo
 from inspector.cli.keys import keys
+from inspector.cli.remote_camera import camera
 from inspector.cli.simulator import simulator
 from inspector.config.load import load_config
 from inspector.domain.errors import FatalError
@@ -284,6 +285,7 @@ def collect(
 
 cli.add_command(demo)
 cli.add_command(keys)
+cli.add_command(camera)
 cli.add_command(simulator)
 
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-
-class Strict(BaseModel):
-    """A frozen model that refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+from inspector.config.strict import Strict
 
 
 class FolderCamera(Strict):
@@ -138,5 +134,23 @@ class GenicamCamera(Strict):
         return self
 
 
-CameraConfig = Annotated[FolderCamera | VideoCamera | SyntheticCamera | GenicamCamera, Field(discriminator="kind")]
+class RemoteCamera(Strict):
+    """A camera at another machine, where `inspector camera` runs and serves it to this station alone."""
+
+    kind: Literal["remote"]
+    connect: str = Field(pattern=r"^tcp://[^\s/]+:\d{1,5}$")
+    """Where it listens, such as tcp://192.168.10.7:5562."""
+    server_key: Path
+    """File with the public key of that machine (NAME.key)."""
+    secret_key: Path
+    """File with this station's secret key; its public key must be in the clients folder there."""
+    lost_after_s: float = Field(default=2.0, ge=0.5, le=60)
+    """After so long without a sign of life the camera counts as lost, and is looked for again."""
+    window_frames: int = Field(default=8, ge=1, le=1024)
+    """Frames that may be on their way; a trigger beyond is a part without a frame."""
+
+
+CameraConfig = Annotated[
+    FolderCamera | VideoCamera | SyntheticCamera | GenicamCamera | RemoteCamera, Field(discriminator="kind")
+]
 """Any of the cameras, chosen by `kind`."""

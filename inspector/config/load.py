@@ -6,16 +6,18 @@ import difflib
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from inspector.config.camera_server import CameraServerConfig
 from inspector.config.cameras import CameraConfig, VideoCamera
 from inspector.config.schema import InspectorConfig
 from inspector.domain.errors import ConfigError
 
 _Key = tuple[str | int, ...]
+_Model = TypeVar("_Model", bound=BaseModel)
 #: Tags of the keys of a mapping: text, and the merge key ``<<``.
 _NAMES = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 
@@ -38,27 +40,39 @@ def load_config(path: Path) -> InspectorConfig:
         ConfigError: The file can't be read or is wrong; the message has a line ``file:line: key: what`` for
             each mistake.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: can't read the configuration: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: the configuration is not UTF-8 text") from error
-    return parse_config(text, path)
+    return parse_config(_text(path), path)
+
+
+def load_camera_server(path: Path) -> CameraServerConfig:
+    """Reads the configuration of `inspector camera`, as `load_config` does that of a station."""
+    return _parsed(_text(path), path, CameraServerConfig, "'camera:' and 'curve:'")
 
 
 def parse_config(text: str, path: Path) -> InspectorConfig:
     """Validates configuration text as `load_config` does; `path` names it and anchors relative paths."""
+    return _parsed(text, path, InspectorConfig, "'station:', 'recipe:' and 'camera:'")
+
+
+def _parsed(text: str, path: Path, model: type[_Model], keys: str) -> _Model:
     data, lines = _parse_yaml(text, path)
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}:1: expected keys such as 'station:', 'recipe:' and 'camera:'")
+        raise ConfigError(f"{path}:1: expected keys such as {keys}")
     try:
-        config = InspectorConfig.model_validate(data)
+        config = model.model_validate(data)
     except ValidationError as error:
-        raise ConfigError("\n".join(_describe(error, lines, path))) from None
+        raise ConfigError("\n".join(_describe(error, lines, path, model))) from None
     anchored = _anchored(config, path.absolute().parent)
-    assert isinstance(anchored, InspectorConfig)
+    assert isinstance(anchored, model)
     return anchored
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: can't read the configuration: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: the configuration is not UTF-8 text") from error
 
 
 def _parse_yaml(text: str, path: Path) -> tuple[Any, dict[_Key, int]]:
@@ -105,14 +119,14 @@ def _walk(node: yaml.Node, key: _Key, lines: dict[_Key, int], path: Path) -> Non
             _walk(item, item_key, lines, path)
 
 
-def _describe(error: ValidationError, lines: dict[_Key, int], path: Path) -> list[str]:
+def _describe(error: ValidationError, lines: dict[_Key, int], path: Path, model: type[BaseModel]) -> list[str]:
     out = []
     for item in error.errors():
         place = item["loc"]
         key = _written(place)
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
-            message = "unknown key" + _suggestion(str(place[-1]), _names_at(InspectorConfig, place[:-1]))
+            message = "unknown key" + _suggestion(str(place[-1]), _names_at(model, place[:-1]))
         elif item["type"] == "missing":
             message = "missing: add this key"
         elif item["type"] == "union_tag_not_found":

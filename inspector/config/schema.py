@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from pathlib import Path
@@ -10,24 +9,11 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from inspector.config.cameras import CameraConfig, Strict
+from inspector.config.cameras import CameraConfig
+from inspector.config.keys import CurveKeys, listening_or_raise
+from inspector.config.strict import Strict
 from inspector.domain.errors import ConfigError
 from inspector.domain.precision import Precision
-
-
-def _listening_or_raise(host: str, protected: bool, remedy: str) -> None:
-    """Loopback may be listened on; another address of this machine only if who comes from there proves who it is."""
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost"
-        if protected and not loopback:
-            raise ValueError(
-                f"{host!r} is no IP address; give that of one of this machine's network cards, or 0.0.0.0 for all"
-            ) from None
-    if not loopback and not protected:
-        raise ValueError(f"{host!r} is not a loopback address; to listen beyond this machine {remedy}")
-
 
 #: Name of the view of a station's first camera.
 MAIN_VIEW = "main"
@@ -89,15 +75,6 @@ class Worker(Strict):
         return self.engine or ("openvino" if self.device == "cpu" else "cuda")
 
 
-class CurveKeys(Strict):
-    """Who may connect to an endpoint, by CURVE keys as `inspector keys` makes them; all others are turned away."""
-
-    secret_key: Path
-    """File with this station's secret key."""
-    clients: Path
-    """Folder with the public keys (NAME.key) of those who may connect."""
-
-
 class Verdicts(Strict):
     """Where verdicts go."""
 
@@ -119,7 +96,7 @@ class Verdicts(Strict):
         if match is None:
             raise ValueError("expected tcp://127.0.0.1:PORT or ipc:///path/of/socket")
         protected = info.data.get("curve", ...) is not None
-        _listening_or_raise(match.group(1), protected, "add verdicts.curve with secret_key and clients")
+        listening_or_raise(match.group(1), protected, "add verdicts.curve with secret_key and clients")
         return endpoint
 
 
@@ -148,7 +125,7 @@ class Metrics(Strict):
     @classmethod
     def _protected(cls, host: str, info: ValidationInfo) -> str:
         protected = info.data.get("tls", ...) is not None
-        _listening_or_raise(host, protected, "add metrics.tls with certificate, key and client_ca")
+        listening_or_raise(host, protected, "add metrics.tls with certificate, key and client_ca")
         return host
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import zmq
 
-from inspector.cameras.base import Camera, CountsEvents, SourceEnded
+from inspector.cameras.base import Camera, CountsEvents, HasFigures, Pauses, SourceEnded
 from inspector.cameras.factory import create_camera
 from inspector.cameras.picture_quality import glance
 from inspector.domain.camera_events import CameraEvent
@@ -78,7 +78,7 @@ class CameraRole:
             gc.collect()
             gc.freeze()
             self._report("ready")
-            started = False
+            started = paused = False
             while True:
                 self._lifeline.take()
                 if self._lifeline.stopping:
@@ -87,6 +87,12 @@ class CameraRole:
                 if self._lifeline.armed and not started:
                     self._camera.start()
                     started = True
+                if started and paused == self._lifeline.armed and isinstance(self._camera, Pauses):
+                    paused = not self._lifeline.armed
+                    if paused:
+                        self._camera.pause()
+                    else:
+                        self._camera.resume()
                 if started and self._lifeline.armed and not self._ended and self._may_capture():
                     self._turn()
                 else:
@@ -176,7 +182,8 @@ class CameraRole:
     def _counted(self) -> dict[str, float]:
         if isinstance(self._camera, CountsEvents):
             self._events.update(self._camera.events())
-        return {f"event_{event.value}": count for event, count in self._events.items() if count}
+        figures = dict(self._camera.figures()) if isinstance(self._camera, HasFigures) else {}
+        return figures | {f"event_{event.value}": count for event, count in self._events.items() if count}
 
 
 def work(job: Job) -> None:

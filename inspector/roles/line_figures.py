@@ -32,6 +32,7 @@ def show_state(metrics: LineMetrics, message: State) -> None:
         (metrics.brightness, "brightness"),
         (metrics.white, "white"),
         (metrics.sharpness, "sharpness"),
+        (metrics.clock_error, "clock_error_s"),
     ):
         if name in details:
             gauge.labels(station).set(details[name])

@@ -19,14 +19,12 @@ import zmq
 import zmq.auth
 from zmq.auth.thread import ThreadAuthenticator
 
-from inspector.config.schema import CurveKeys
-from inspector.config.secrets import read_secret, read_trusted, refuse_if_changeable
+from inspector.config.keys import CurveKeys, public_key, secret_key
+from inspector.config.secrets import refuse_if_changeable
 from inspector.domain.errors import ConfigError, DataError
 
 log = logging.getLogger("inspector")
 
-#: 32 bytes in the encoding of keys, Z85 (rfc.zeromq.org/spec/32).
-_Z85_KEY = re.compile(rb"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 #: A connection that has not proven who it is for so long is closed.
 _HANDSHAKE_MS = 2000
 #: A connection that is silent for so long is asked whether it is still there.
@@ -76,36 +74,6 @@ def client_names(curve: CurveKeys, setting: str) -> dict[bytes, str]:
     if not files:
         log.warning("%s: no file NAME.key in %s: nobody may connect", setting, curve.clients)
     return {public_key(file, setting): file.stem for file in files}
-
-
-def secret_key(path: Path, setting: str) -> bytes:
-    """The secret key in a file: as `inspector keys` writes it, or its 40 characters alone.
-
-    Raises:
-        ConfigError: The file can't be read, holds none, or lies open to others.
-    """
-    content = read_secret(path, setting)
-    return _key_in(content, b"secret-key", f"{setting}: {path} holds no secret key; make one with: inspector keys NAME")
-
-
-def public_key(path: Path, setting: str) -> bytes:
-    """The public key in a file: as `inspector keys` writes it, or its 40 characters alone.
-
-    Raises:
-        ConfigError: The file can't be read, holds none, or holds a secret key too.
-    """
-    content = read_trusted(path, setting)
-    if b"secret-key" in content:
-        raise ConfigError(f"{setting}: {path} holds a secret key, which only its owner should have; put NAME.key there")
-    return _key_in(content, b"public-key", f"{setting}: {path} holds no public key, as NAME.key of `inspector keys`")
-
-
-def _key_in(content: bytes, name: bytes, otherwise: str) -> bytes:
-    found = re.search(rb"^\s*" + name + rb'\s*=\s*"?([^"\s]*)"?\s*$', content, re.MULTILINE)
-    key = found.group(1) if found else content.strip()
-    if not _Z85_KEY.fullmatch(key):
-        raise ConfigError(otherwise)
-    return key
 
 
 def write_key_pair(name: str, folder: Path) -> tuple[Path, Path]:

@@ -75,7 +75,7 @@ def test_what_alerts_and_grafana_point_to_is_installed(root: Path, installation:
         shipped = {path.name for path in (root / "deploy" / folder).glob("*.*")}
         assert {path.name for path in (program / folder).glob("*.*")} == shipped
         assert shipped
-    shipped = {"gpu.conf", "memory.conf", "priority.conf", "remote.conf"}
+    shipped = {"gpu.conf", "memory.conf", "priority.conf", "remote.conf", "remote-camera.conf"}
     assert {path.name for path in (program / "drop-ins").iterdir()} == shipped
 
 

@@ -35,12 +35,13 @@ def unit(root: Path) -> configparser.SectionProxy:
 @pytest.fixture
 def staged(root: Path, tmp_path: Path) -> Path:
     """An instance of the unit with all drop-ins, as systemd would find it; its program exists."""
-    text = (root / "deploy/systemd/inspector@.service").read_text()
-    text = text.replace("/opt/inspector/venv/bin/inspector", shutil.which("true") or "/bin/true")
-    (tmp_path / "inspector@.service").write_text(text)
     instance = tmp_path / "inspector@press-1.service"
-    instance.write_text(text)
+    shutil.copy(root / "deploy/systemd/inspector@.service", tmp_path / "inspector@.service")
+    shutil.copy(root / "deploy/systemd/inspector@.service", instance)
     shutil.copytree(root / "deploy/systemd/drop-ins", tmp_path / "inspector@press-1.service.d")
+    for path in (*tmp_path.glob("*.service"), *tmp_path.glob("*.d/*.conf")):
+        there = shutil.which("true") or "/bin/true"
+        path.write_text(path.read_text().replace("/opt/inspector/venv/bin/inspector", there))
     return instance
 
 

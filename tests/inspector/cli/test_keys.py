@@ -14,7 +14,7 @@ def test_a_pair_is_made_and_where_each_file_goes_is_said(tmp_path: Path, capsys:
     assert secret.stat().st_mode & 0o777 == 0o600
     assert public.is_file()
     assert f"{secret}: secret" in said
-    assert "verdicts.curve.clients" in said
+    assert "the folder `clients`" in said
     assert "secret-key" not in said
 
 

@@ -110,8 +110,8 @@ def test_suggestions_reach_into_lists() -> None:
     ("lines", "expected"),
     [
         (["kind: foldr", "path: p"], "4: camera.kind: unknown kind; did you mean 'folder'?"),
-        (["kind: 5"], "4: camera.kind: unknown kind; known here: folder, genicam, synthetic, video"),
-        (["path: p"], "3: camera.kind: missing: one of folder, video, synthetic, genicam"),
+        (["kind: 5"], "4: camera.kind: unknown kind; known here: folder, genicam, remote, synthetic, video"),
+        (["path: p"], "3: camera.kind: missing: one of folder, video, synthetic, genicam, remote"),
         (["kind: folder"], "3: camera.path: missing: add this key"),
         (["kind: video", "source: 7"], "5: camera.source: Input should be a valid string"),
         (["path: p", "rate: fast", "kind: folder"], "5: camera.rate: Input should be a valid number"),

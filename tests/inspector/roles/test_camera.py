@@ -214,3 +214,37 @@ def test_light_and_focus_are_told_with_the_state(bench: Bench) -> None:
     assert "brightness" not in bench.gate.of(State)[0].details
     told = bench.gate.of(State)[-1].details
     assert told == {"malformed": 0, "brightness": 0.0, "white": 0.0, "sharpness": 0.0}
+
+
+class PausingCamera(Camera):
+    """One that counts its triggers elsewhere, and has a figure."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(picture("a"))
+        self.at_end = lambda: None
+        self._bench = bench
+
+    def capture(self, timeout_s: float) -> Capture | None:
+        if "resume" in self.calls:
+            os.write(self._bench.gate_end, b"stop\n")
+        elif "pause" not in self.calls:
+            os.write(self._bench.gate_end, b"disarm\n")
+        return None
+
+    def pause(self) -> None:
+        self.calls.append("pause")
+        os.write(self._bench.gate_end, b"arm\n")
+
+    def resume(self) -> None:
+        self.calls.append("resume")
+
+    def figures(self) -> dict[str, float]:
+        return {"clock_error_s": 0.25}
+
+
+@pytest.mark.parametrize("bench", [[]], indirect=True)
+def test_a_camera_that_wants_to_know_is_told_of_a_pause_and_its_figures_are_passed_on(bench: Bench) -> None:
+    bench.role._camera = camera = PausingCamera(bench)
+    bench.role.run()
+    assert camera.calls == ["open", "start", "pause", "resume", "close"]
+    assert bench.gate.of(State)[-1].details["clock_error_s"] == 0.25

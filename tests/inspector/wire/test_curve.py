@@ -15,7 +15,7 @@ import pytest
 import zmq
 import zmq.auth
 
-from inspector.config.schema import CurveKeys
+from inspector.config.keys import CurveKeys
 from inspector.domain.errors import ConfigError, DataError
 from inspector.wire import curve as module
 from inspector.wire.curve import CurveServer, KeyRing, load_keys, write_key_pair

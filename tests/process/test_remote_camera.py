@@ -1,0 +1,139 @@
+"""A line with its camera at another machine: real processes, real keys, and a cable between them that fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from inspector.wire.curve import write_key_pair
+
+from ..cable import Cable
+from .conftest import PATIENCE_S, Daemon, StartDaemon, samples, wait_for
+
+pytestmark = pytest.mark.process
+
+RATE = 10
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+class Machine:
+    """`inspector camera` on its own, with a cable to it."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._folder = folder
+        write_key_pair("machine", folder / "keys")
+        write_key_pair("press-1", folder / "clients")
+        (folder / "clients/press-1.key_secret").rename(folder / "keys/press-1.key_secret")
+        self.port = free_port()
+        config = {
+            "camera": {"kind": "synthetic", "rate": RATE, "width_px": 64, "height_px": 64},
+            "listen": f"tcp://127.0.0.1:{self.port}",
+            "curve": {"secret_key": "keys/machine.key_secret", "clients": "clients"},
+        }
+        (folder / "camera.yaml").write_text(yaml.safe_dump(config))
+        self.process = self.start()
+        self.cable = Cable(self.port)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "inspector", "camera", "-c", str(self._folder / "camera.yaml")]
+        with (self._folder / "stderr.txt").open("a") as output:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=output)
+        wait_for(lambda: self.process.poll() is not None or self._listens(), "the camera is served")
+        assert self.process.poll() is None, (self._folder / "stderr.txt").read_text()
+        return self.process
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def camera(self) -> dict[str, Any]:
+        return {
+            "kind": "remote",
+            "connect": f"tcp://127.0.0.1:{self.cable.port}",
+            "server_key": str(self._folder / "keys/machine.key"),
+            "secret_key": str(self._folder / "keys/press-1.key_secret"),
+            "lost_after_s": 1.0,
+        }
+
+    def close(self) -> None:
+        self.cable.__exit__(None, None, None)
+        if self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGCONT)
+            self.process.kill()
+        self.process.wait(PATIENCE_S)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    machine = Machine(tmp_path / "machine")
+    yield machine
+    machine.close()
+
+
+def causes(daemon: Daemon) -> Counter[str]:
+    return Counter(record["cause"] for record in daemon.records())
+
+
+def clock_error_s(daemon: Daemon) -> float:
+    return max((sample.value for sample in samples(daemon, "inspector_camera_clock_error_seconds")), default=0.0)
+
+
+def break_the_cable(machine: Machine, after: Callable[[], object]) -> None:
+    machine.cable.silence()
+    after()
+    machine.cable.pull()
+    time.sleep(0.2)
+    machine.cable.mend()
+
+
+def test_triggers_while_the_cable_is_dead_are_parts_all_the_same(start: StartDaemon, machine: Machine) -> None:
+    daemon = start(camera=machine.camera(), supervision={"camera_pause_s": 0.5})
+    daemon.wait_for_verdicts(2 * RATE)
+    assert set(causes(daemon)) <= {"score_within_threshold", "score_above_threshold"}, daemon.errors()
+    wait_for(lambda: 0 < clock_error_s(daemon) < 1, "the error of the other clock is shown")
+    begun = time.monotonic()
+    before = len(daemon.records())
+    break_the_cable(machine, lambda: wait_for(lambda: "no sign of life" in daemon.errors(), "the loss is found out"))
+    wait_for(lambda: causes(daemon)["frame_missing"] >= RATE, f"parts without a frame\n{daemon.errors()}")
+    judged = len(daemon.records())
+    daemon.wait_for_verdicts(judged + RATE)
+    elapsed = time.monotonic() - begun
+    assert daemon.records()[-1]["cause"] in {"score_within_threshold", "score_above_threshold", "frame_missing"}
+    # As many parts as the conveyor has brought, dead cable or not.
+    assert len(daemon.records()) - before == pytest.approx(elapsed * RATE, abs=2 * RATE)
+    assert daemon.stop() == 0, daemon.errors()
+    daemon.check_ledger()
+
+
+def test_the_machine_is_stopped_or_killed_and_the_line_comes_back(start: StartDaemon, machine: Machine) -> None:
+    daemon = start(camera=machine.camera(), supervision={"camera_pause_s": 0.5})
+    daemon.wait_for_verdicts(RATE)
+    os.kill(machine.process.pid, signal.SIGSTOP)
+    wait_for(lambda: "no sign of life" in daemon.errors(), "the loss is found out")
+    os.kill(machine.process.pid, signal.SIGCONT)
+    daemon.wait_for_verdicts(len(daemon.records()) + RATE)
+    machine.process.kill()
+    machine.process.wait()
+    time.sleep(0.5)
+    machine.start()
+    daemon.wait_for_verdicts(len(daemon.records()) + RATE)
+    assert daemon.stop() == 0, daemon.errors()
+    daemon.check_ledger()
+    machine.process.terminate()
+    assert machine.process.wait(PATIENCE_S) == 0
