@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -22,31 +20,13 @@ from inspector.domain.errors import ConfigError
 from inspector.outputs import metrics_server
 from inspector.outputs.metrics_server import PLACES, MetricsServer, tls_context
 
+from ...certificates import make_certificates
+
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two authorities, plant and foreign, and certificates of them: station, prometheus, stranger."""
-    if shutil.which("openssl") is None:
-        reason = "makes certificates with the command openssl, which is not here"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("certificates")
-
-    def make(name: str, *more: str) -> None:
-        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-        files = ["-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}"]
-        subprocess.run(["openssl", "req", "-x509", *key, *files, *more], cwd=folder, check=True, capture_output=True)
-
-    def signed(name: str, by: str, *more: str) -> None:
-        make(name, "-CA", f"{by}.pem", "-CAkey", f"{by}.key", *more)
-
-    make("plant")
-    make("foreign")
-    signed("station", "plant", "-addext", "subjectAltName=IP:127.0.0.1")
-    signed("prometheus", "plant")
-    signed("stranger", "foreign")
-    return folder
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture
