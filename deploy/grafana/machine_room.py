@@ -1,4 +1,4 @@
-"""The machine room's page: processes, queues, camera, records, disk and GPU."""
+"""The machine room's page: processes, queues, camera, records, what works beside the line, disk and GPU."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OF_STATION = '* on (job, instance) group_left (station) inspector_build_info{st
 
 
 def rows() -> Rows:
-    """What the line runs on: processes, queues, camera, records, disk and GPU."""
+    """What the line runs on: processes, queues, camera, records, what judges and outlines beside it, disk and GPU."""
     processes: list[AnyPanel] = [
         states(
             Text(
@@ -198,6 +198,82 @@ def rows() -> Rows:
             width=8,
         ),
     ]
+    refinement: list[AnyPanel] = [
+        lines(
+            Text(
+                "Outlines",
+                "Fails an hour by what their refinement came to: refined; failed (the entry says why); lost (the frame "
+                "is gone, or the disk took no outlines).",
+                units.Short,
+            ),
+            Query(
+                'sum by (station, outcome) (increase(inspector_refinements_total{station=~"$station"}[1h]))',
+                "{{station}} {{outcome}}",
+            ),
+            width=8,
+        ),
+        lines(
+            Text(
+                "Fails without outlines",
+                "The refiner's backlog. If it only grows, the machine is too busy for so many fails.",
+                units.Short,
+            ),
+            Query('inspector_refiner_queue_entries{station=~"$station"}', "{{station}}"),
+            width=8,
+        ),
+        states(
+            Text("Refiner", "Running or not. Nothing but outlines depends on it.", units.NoUnit),
+            Query('inspector_refiner_up{station=~"$station"}', "{{station}}"),
+            width=8,
+        ),
+    ]
+    judged_by_both = 'sum by (station) (increase(inspector_shadow_parts_total{station=~"$station"}[1h]))'
+    shadow: list[AnyPanel] = [
+        lines(
+            Text(
+                "Line and shadow disagree",
+                "Shares of the parts of an hour that both have judged: what only the shadow recipe would reject, and "
+                "what only the line rejects.",
+                units.PercentUnit,
+            ),
+            Query(
+                'sum by (station) (increase(inspector_shadow_parts_total{station=~"$station",line="pass",'
+                f'shadow!="pass"}}[1h])) / {judged_by_both}',
+                "{{station}} shadow alone rejects",
+            ),
+            Query(
+                'sum by (station) (increase(inspector_shadow_parts_total{station=~"$station",line="fail",'
+                f'shadow="pass"}}[1h])) / {judged_by_both}',
+                "{{station}} line alone rejects",
+            ),
+            width=8,
+        ),
+        lines(
+            Text(
+                "Parts that were compared",
+                "Parts a second that both have judged, and frames that the shadow process had no room for.",
+                units.CountsPerSecond,
+            ),
+            Query(
+                'sum by (station) (rate(inspector_shadow_parts_total{station=~"$station"}[$__rate_interval]))',
+                "{{station}} compared",
+            ),
+            Query(
+                'rate(inspector_shadow_skipped_frames_total{station=~"$station"}[$__rate_interval])',
+                "{{station}} skipped",
+            ),
+            width=8,
+        ),
+        states(
+            Text("Shadow process", "Running or not. No verdict depends on it.", units.NoUnit),
+            Query('inspector_shadow_up{station=~"$station"}', "{{station}}"),
+            width=8,
+        ),
+        listing(
+            Text("Shadow recipe", "What judges beside the line, and acts on nothing.", units.NoUnit),
+            Query('inspector_shadow_recipe_info{station=~"$station"}'),
+        ),
+    ]
     machine: list[AnyPanel] = [
         lines(
             Text("Disk", "Free share of each file system.", units.PercentUnit),
@@ -250,6 +326,8 @@ def rows() -> Rows:
         ("Camera", camera),
         ("Gate and records", gate),
         ("Archive (where one is configured)", archive),
+        ("Outlines of defects (where refine is configured)", refinement),
+        ("Shadow recipe (where one is configured)", shadow),
         ("Machine (where node_exporter runs)", machine),
         ("GPU (where dcgm-exporter runs)", gpu),
     )

@@ -15,10 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import yaml
 
-from ..process.conftest import StartDaemon, wait_for
+from inspector.recipe.store import load_recipe, write_recipe
+
+from ..process.conftest import Daemon, StartDaemon, wait_for
+from ..striped_parts import damaged_part, striped_part
 from .monitoring import Expression, panel_expressions, rule_expressions
 
 pytestmark = pytest.mark.process
@@ -83,8 +87,28 @@ def substituted(promql: str) -> str:
     return promql
 
 
+@pytest.fixture
+def whole(start: StartDaemon, refinable_recipe: Path, tmp_path: Path) -> Daemon:
+    """A line with all that can stand beside it: archive, refiner, and a shadow that rejects everything."""
+    (tmp_path / "pictures").mkdir()
+    for number in range(4):
+        pixels = striped_part(number) if number % 2 else damaged_part(number)
+        cv2.imwrite(str(tmp_path / f"pictures/{number}.png"), pixels)
+    recipe = load_recipe(refinable_recipe)
+    threshold = recipe.manifest.threshold.model_copy(update={"value": 0.01 * recipe.manifest.threshold.value})
+    strict = recipe.manifest.model_copy(update={"name": "strict", "threshold": threshold})
+    return start(
+        recipe=str(refinable_recipe),
+        camera={"kind": "folder", "path": str(tmp_path / "pictures"), "rate": 10, "loop": True},
+        line={"queue_frames": 256},
+        verdicts={"endpoint": None},
+        archive={"folder": str(tmp_path / "archive"), "refine": True, "refine_iterations": 10},
+        shadow=str(write_recipe(tmp_path / "strict", strict, recipe.weights_path.read_bytes()).folder),
+    )
+
+
 def test_every_query_that_is_shipped_finds_data(
-    tool: Callable[[str, str], str], root: Path, start: StartDaemon, tmp_path: Path
+    tool: Callable[[str, str], str], root: Path, whole: Daemon, tmp_path: Path
 ) -> None:
     program = tool("prometheus", "prometheus")
     exporter = shutil.which("prometheus-node-exporter")
@@ -92,14 +116,9 @@ def test_every_query_that_is_shipped_finds_data(
     if exporter is None:
         assert os.environ.get("CI") != "true", "prometheus-node-exporter is not installed"
         without_data["node_"] = "prometheus-node-exporter is not installed"
-    daemon = start(
-        camera={"kind": "synthetic", "rate": 20, "width_px": 64, "height_px": 64, "defect_ratio": 0.5},
-        verdicts={"endpoint": None},
-        archive={"folder": str(tmp_path / "archive")},
-    )
-    daemon.wait_for_verdicts(5)
-    address = re.search(r"http://(127\.0\.0\.1:\d+)/metrics", daemon.errors())
-    assert address is not None, daemon.errors()
+    whole.wait_for_verdicts(5)
+    address = re.search(r"http://(127\.0\.0\.1:\d+)/metrics", whole.errors())
+    assert address is not None, whole.errors()
     port, node_port = free_port(), free_port()
     config = yaml.safe_load((root / "deploy/prometheus/prometheus.yaml").read_text())
     config["global"] = {"scrape_interval": "500ms", "evaluation_interval": "500ms"}
@@ -123,7 +142,7 @@ def test_every_query_that_is_shipped_finds_data(
             f"Prometheus\n{(tmp_path / 'prometheus.txt').read_text()}",
         )
         check(prometheus, root, without_data)
-    assert daemon.stop() == 0, daemon.errors()
+    assert whole.stop() == 0, whole.errors()
 
 
 def check(prometheus: Prometheus, root: Path, without_data: dict[str, str]) -> None:
@@ -153,6 +172,8 @@ def check(prometheus: Prometheus, root: Path, without_data: dict[str, str]) -> N
             assert state["health"] == "ok", state
             assert not state.get("lastError"), state
     wait_for(lambda: prometheus.query('inspector_process_up{process="worker"} == 1'), "the worker", patience_s=10)
+    wait_for(lambda: prometheus.query('inspector_refinements_total{outcome="refined"} > 0'), "outlines")
+    wait_for(lambda: prometheus.query('inspector_shadow_parts_total{line="pass",shadow="fail"} > 0'), "the shadow")
     assert prometheus.query("sum(inspector_ledger_imbalance_parts)")[0]["value"][1] == "0"
     yields = float(prometheus.query("station:inspector_fpy:ratio1h")[0]["value"][1])
     assert 0 <= yields <= 1

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from inspector.domain.threshold import Threshold
 from inspector.outputs.metrics import Families, LineMetrics
+from inspector.outputs.shadow_metrics import ShadowMetrics
 
 from .monitoring import panel_expressions, rule_expressions, rules
 
@@ -110,13 +111,11 @@ def exported() -> set[str]:
     """Names of the series that a gate exports, and of those that Prometheus adds."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    LineMetrics(
-        Families(registry, 0.5),
-        station="press",
-        threshold=Threshold(2.0, 0.01, 0.009, 0.95, "tolerance_limit", 300, 0, True, 0),
-        recipe={"recipe": "tile"},
-        version="1",
-    )
+    families = Families(registry, 0.5)
+    threshold = Threshold(2.0, 0.01, 0.009, 0.95, "tolerance_limit", 300, 0, True, 0)
+    recipe = {"recipe": "tile"}
+    LineMetrics(families, station="press", threshold=threshold, recipe=recipe, version="1")
+    ShadowMetrics(families, "press", threshold, recipe)
     names = {"up", "ALERTS"}
     for family in registry.collect():
         names.add(family.name)
