@@ -117,7 +117,6 @@ def rows() -> Rows:
                 'sum by (station, outcome) (rate(inspector_frames_total{station=~"$station"}[$__rate_interval]))',
                 "{{station}} {{outcome}}",
             ),
-            width=8,
         ),
         lines(
             Text(
@@ -130,7 +129,6 @@ def rows() -> Rows:
                 'cause=~"frame_.*|camera_lost"}[1h]))',
                 "{{station}} {{cause}}",
             ),
-            width=8,
         ),
         lines(
             Text(
@@ -144,7 +142,15 @@ def rows() -> Rows:
                 'sum by (station, event) (increase(inspector_camera_events_total{station=~"$station"}[1h]))',
                 "{{station}} {{event}}",
             ),
-            width=8,
+        ),
+        lines(
+            Text(
+                "Clock of a remote camera",
+                "By so much the triggers of a camera at another machine may be taken to be earlier than they were. A "
+                "millisecond or two as a rule; more takes time from the deadline: the network between them is busy.",
+                units.Seconds,
+            ),
+            Query('inspector_camera_clock_error_seconds{station=~"$station"}', "{{station}}"),
         ),
     ]
     gate: list[AnyPanel] = [

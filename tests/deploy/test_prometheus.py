@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ import pytest
 import yaml
 
 from inspector.recipe.store import load_recipe, write_recipe
+from inspector.wire.curve import write_key_pair
 
 from ..process.conftest import Daemon, StartDaemon, wait_for
 from ..striped_parts import damaged_part, striped_part
@@ -88,18 +90,39 @@ def substituted(promql: str) -> str:
 
 
 @pytest.fixture
-def whole(start: StartDaemon, refinable_recipe: Path, tmp_path: Path) -> Daemon:
-    """A line with all that can stand beside it: archive, refiner, and a shadow that rejects everything."""
-    (tmp_path / "pictures").mkdir()
+def camera(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """A remote camera that shows good parts and damaged ones for ever: how a station configures it."""
+    pictures, keys = tmp_path / "pictures", tmp_path / "keys"
+    pictures.mkdir()
     for number in range(4):
         pixels = striped_part(number) if number % 2 else damaged_part(number)
-        cv2.imwrite(str(tmp_path / f"pictures/{number}.png"), pixels)
+        cv2.imwrite(str(pictures / f"{number}.png"), pixels)
+    server_key, server_secret = write_key_pair("camera", keys)
+    _, secret = write_key_pair("station", keys / "clients")
+    address = f"tcp://127.0.0.1:{free_port()}"
+    config = {
+        "camera": {"kind": "folder", "path": str(pictures), "rate": 10, "loop": True},
+        "listen": address,
+        "curve": {"secret_key": str(server_secret), "clients": str(keys / "clients")},
+    }
+    (tmp_path / "camera.yaml").write_text(yaml.safe_dump(config))
+    output = tmp_path / "camera.txt"
+    command = [sys.executable, "-m", "inspector", "camera", "-c", str(tmp_path / "camera.yaml")]
+    with running(command, output) as process:
+        wait_for(lambda: "is served on" in output.read_text() or process.poll() is not None, "the camera's server")
+        assert process.poll() is None, output.read_text()
+        yield {"kind": "remote", "connect": address, "server_key": str(server_key), "secret_key": str(secret)}
+
+
+@pytest.fixture
+def whole(start: StartDaemon, camera: dict[str, Any], refinable_recipe: Path, tmp_path: Path) -> Daemon:
+    """A line with all that can stand beside it: archive, refiner, and a shadow that rejects everything."""
     recipe = load_recipe(refinable_recipe)
     threshold = recipe.manifest.threshold.model_copy(update={"value": 0.01 * recipe.manifest.threshold.value})
     strict = recipe.manifest.model_copy(update={"name": "strict", "threshold": threshold})
     return start(
         recipe=str(refinable_recipe),
-        camera={"kind": "folder", "path": str(tmp_path / "pictures"), "rate": 10, "loop": True},
+        camera=camera,
         line={"queue_frames": 256},
         verdicts={"endpoint": None},
         archive={"folder": str(tmp_path / "archive"), "refine": True, "refine_iterations": 10},
