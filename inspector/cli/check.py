@@ -34,7 +34,10 @@ def check_station(config: InspectorConfig, *, open_camera: bool) -> str:
     Raises:
         FatalError: What is wrong and how to mend it.
     """
-    facts = [fact for line in config.lines().values() for fact in _line_facts(line, open_camera)]
+    facts = []
+    for view, line in config.lines().items():
+        named = f"view {view}: " if config.views else ""
+        facts += [named + fact for fact in _line_facts(line, open_camera)]
     if config.verdicts.curve is not None:
         facts.append(_keys_facts(config.verdicts.curve))
     if config.metrics.tls is not None and not _given_later(config.metrics.tls.key):
