@@ -81,6 +81,7 @@ class GenicamCamera:
         from inspector.cameras.genicam_features import load_feature_file, write_features
         from inspector.cameras.genicam_guard import FeatureGuard
         from inspector.cameras.genicam_missed import MissedTriggerCounter
+        from inspector.cameras.genicam_pulses import PulseCounter
 
         name = f"{chosen.model} {chosen.serial}".strip()
         try:
@@ -96,9 +97,14 @@ class GenicamCamera:
             names += write_features(nodes, self._config.features)
             _check_use(nodes)
             counter = self._config.missed_triggers
-            missed = None if counter is None else MissedTriggerCounter(nodes, counter, self._clock_ns)
+            missed = pulses = None
+            if counter is not None and counter.node is not None:
+                missed = MissedTriggerCounter(nodes, counter.node, counter, self._clock_ns)
+            if counter is not None and counter.chunk is not None:
+                pulses = PulseCounter(nodes, counter.chunk)
             # A counter may be set to 0 by a feature, and then counts.
-            guard = FeatureGuard(nodes, (name for name in names if counter is None or name != counter.node))
+            counts = None if counter is None else counter.node or (counter.chunk or "").removeprefix("Chunk")
+            guard = FeatureGuard(nodes, (name for name in names if name != counts))
         except self._driver.GENICAM_ERRORS as error:
             raise CameraError(f"camera {name} ({chosen.access}) can't be opened: {error}") from error
         self._stream = FrameStream(
@@ -111,6 +117,7 @@ class GenicamCamera:
             guard=guard,
             guard_ns=None if self._config.check_features_s is None else round(self._config.check_features_s * 1e9),
             missed=missed,
+            pulses=pulses,
             allocate=self._allocate,
             clock_ns=self._clock_ns,
             sleep=self._sleep,

@@ -12,7 +12,7 @@ import ctypes
 import logging
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,22 +158,26 @@ def destroy_acquirer(acquirer: Any) -> None:
             return
 
 
-def read_chunks(acquirer: Any, buffer: Any) -> dict[str, int]:
+def read_chunks(acquirer: Any, buffer: Any, names: Iterable[str]) -> dict[str, int]:
     """What the chunks of a buffer say about the frame.
 
     Args:
         acquirer: An open ImageAcquirer.
         buffer: As `try_fetch` gave it, not queued again yet.
+        names: Nodes of chunks with whole numbers.
 
     Returns:
-        Those of ChunkFrameID and ChunkTimestamp (nanoseconds where the camera counts so) that there are.
+        Those of them that the buffer has.
     """
     nodes = acquirer.remote_device.node_map
     if not (nodes.has_node("ChunkModeActive") and nodes.get_node("ChunkModeActive").value):
         return {}
+    with contextlib.suppress(*NOT_KNOWN):
+        if not buffer.is_containing_chunk_data():  # the nodes still hold those of the buffer before
+            return {}
     acquirer._update_chunk_data(buffer=buffer, is_manual=True)
     found = {}
-    for name in ("ChunkFrameID", "ChunkTimestamp"):
+    for name in names:
         if nodes.has_node(name):
             with contextlib.suppress(*GENICAM_ERRORS):  # not among the chunks that are switched on
                 found[name] = int(nodes.get_node(name).value)

@@ -13,7 +13,7 @@ from inspector.domain.errors import CameraError
 log = logging.getLogger("inspector")
 
 #: More than this between two looks is no train of pulses: the node counts something else.
-_JUMP = 1 << 15
+JUMP = 1 << 15
 
 
 def growth(last: int, now: int, largest: int) -> int:
@@ -34,7 +34,7 @@ def growth(last: int, now: int, largest: int) -> int:
     if step >= 0:
         return step
     wrapped = step + largest + 1
-    return wrapped if 0 <= wrapped < _JUMP else now
+    return wrapped if 0 <= wrapped < JUMP else now
 
 
 class Reconciled:
@@ -73,31 +73,32 @@ class MissedTriggerCounter:
 
     Args:
         node_map: The remote device's node map, its features written.
-        config: Name of the node, and how often to read it.
+        name: Name of the node.
+        config: How often to read it.
         clock_ns: Monotonic clock.
 
     Raises:
         CameraError: The camera has no such node, or it holds no whole number that can be read.
     """
 
-    def __init__(self, node_map: Any, config: MissedTriggers, clock_ns: Callable[[], int]) -> None:
+    def __init__(self, node_map: Any, name: str, config: MissedTriggers, clock_ns: Callable[[], int]) -> None:
         self.reconciled = Reconciled() if config.skip_ids else None
-        self._name = config.node
+        self._name = name
         self._check_ns = round(config.check_s * 1e9)
         self._clock_ns = clock_ns
         self._last = 0
         self._read_ns = 0
         place = "camera.missed_triggers.node:"
-        if not node_map.has_node(config.node):
-            raise CameraError(f"{place} the camera has no node {config.node}{suggestion(config.node, node_map.nodes)}")
-        self._node = node_map.get_node(config.node)
+        if not node_map.has_node(name):
+            raise CameraError(f"{place} the camera has no node {name}{suggestion(name, node_map.nodes)}")
+        self._node = node_map.get_node(name)
         kind, access = self._node.node.principal_interface_type, self._node.get_access_mode()
         if kind != Kind.INTEGER or access not in (Access.READ_ONLY, Access.READ_WRITE):
-            raise CameraError(f"{place} {config.node} holds no whole number that can be read; name a counter")
+            raise CameraError(f"{place} {name} holds no whole number that can be read; name a counter")
         self._largest = int(self._node.max)
         selectors = [node_map.get_node(one.node.name) for one in self._node.node.selecting_features]
         places = ", ".join(f"{one.node.name} {one.value}" for one in selectors)
-        log.info("missed triggers are counted by %s%s", config.node, f" of {places}" if places else "")
+        log.info("missed triggers are counted by %s%s", name, f" of {places}" if places else "")
 
     def start(self) -> None:
         """What the counter says now was before the first part."""
@@ -121,7 +122,7 @@ class MissedTriggerCounter:
         last, self._last = self._last, self._read()
         self._read_ns = self._clock_ns()
         missed = growth(last, self._last, self._largest)
-        if missed >= _JUMP:
+        if missed >= JUMP:
             raise CameraError(
                 f"camera.missed_triggers.node: {self._name} went from {last} to {self._last}, which no pulses do; name "
                 "the node in which the camera counts missed triggers, and mind its selector"

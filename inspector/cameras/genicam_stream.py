@@ -16,6 +16,7 @@ from inspector.domain.verdict import Cause
 if TYPE_CHECKING:
     from inspector.cameras.genicam_guard import FeatureGuard
     from inspector.cameras.genicam_missed import MissedTriggerCounter
+    from inspector.cameras.genicam_pulses import PulseCounter
 
 log = logging.getLogger("inspector")
 
@@ -40,6 +41,7 @@ class FrameStream:
         guard: Knows what the camera was set to.
         guard_ns: So often it is asked; None never.
         missed: Counts the triggers that the camera could not take.
+        pulses: Finds them by the pulses that came before a frame.
         allocate: Memory for the frames.
 
     Attributes:
@@ -61,6 +63,7 @@ class FrameStream:
         guard: FeatureGuard | None = None,
         guard_ns: int | None = None,
         missed: MissedTriggerCounter | None = None,
+        pulses: PulseCounter | None = None,
         allocate: Allocate = new_pixels,
     ) -> None:
         self._acquirer = acquirer
@@ -74,7 +77,9 @@ class FrameStream:
         self._guard = guard
         self._guard_ns = guard_ns
         self._missed = missed
+        self._pulses = pulses
         self._untaken = 0
+        self._untaken_before = 0
         self._allocate = allocate
         self._guarded_ns = 0
         self._incomplete = driver.IncompleteFrames()
@@ -131,9 +136,14 @@ class FrameStream:
         if self._held is None:
             self._ask_if_silent()
             return None
-        if self._missing:
-            self._missing -= 1
-            label = f"a frame lost before {self._held.source}"
+        if self._missing or self._untaken_before:
+            if self._missing:
+                self._missing -= 1
+                what = "a frame lost"
+            else:
+                self._untaken_before -= 1
+                what = "a trigger that the camera could not take"
+            label = f"{what} before {self._held.source}"
             return Capture(None, self._held.triggered_ns, self._held.triggered_ns, label, Cause.FRAME_MISSING)
         capture, self._held = self._held, None
         return capture
@@ -173,15 +183,18 @@ class FrameStream:
         finally:
             buffer.parent.queue_buffer(buffer)
 
-    def _numbers(self, buffer: Any) -> tuple[int | None, int | None]:
-        """Frame id and device time in nanoseconds: from the buffer's information, else from its chunks."""
+    def _numbers(self, buffer: Any) -> tuple[int | None, int | None, int | None]:
+        """Frame id and device time in nanoseconds, from the buffer's information, else its chunks; count of pulses."""
         frame_id = self._info(lambda: buffer.frame_id, None)
         device_ns = self._info(lambda: buffer.timestamp_ns, None)
-        if frame_id is None or device_ns is None:
-            chunks = self._driver.read_chunks(self._acquirer, buffer)
-            frame_id = chunks.get("ChunkFrameID") if frame_id is None else frame_id
-            device_ns = chunks.get("ChunkTimestamp") if device_ns is None else device_ns
-        return frame_id, device_ns
+        names = [] if self._pulses is None else [self._pulses.chunk]
+        names += ["ChunkFrameID"] if frame_id is None else []
+        names += ["ChunkTimestamp"] if device_ns is None else []
+        if not names:
+            return frame_id, device_ns, None
+        chunks = self._driver.read_chunks(self._acquirer, buffer, names)
+        count = None if self._pulses is None else chunks.get(self._pulses.chunk)
+        return chunks.get("ChunkFrameID", frame_id), chunks.get("ChunkTimestamp", device_ns), count
 
     def _is_repeated(self, frame_id: int | None) -> bool:
         """True for a frame that came already: its part has its verdict.
@@ -216,13 +229,13 @@ class FrameStream:
         return _FETCH_S
 
     def _take(self, buffer: Any, arrived_ns: int) -> Capture | None:
-        frame_id, device_ns = self._numbers(buffer)
+        frame_id, device_ns, count = self._numbers(buffer)
         if self._is_repeated(frame_id):
             return None
         source = "frame" if frame_id is None else f"frame {frame_id}"
         if device_ns is not None:
             source += f" at {device_ns} ns"
-        self._count_lost(frame_id)
+        self._count_lost(frame_id, count)
         problem = None
         pixels: Pixels | None = None
         try:
@@ -235,8 +248,11 @@ class FrameStream:
             self._warn_once(f"camera {self.name}: {error}")
         return Capture(pixels, arrived_ns, self._clock_ns(), source, problem)
 
-    def _count_lost(self, frame_id: int | None) -> None:
-        """Sets how many frames were lost before this one: by the ids, else by the frames that found no buffer."""
+    def _count_lost(self, frame_id: int | None, count: int | None) -> None:
+        """Sets how many frames were lost before this one: by the ids, else by the frames that found no buffer.
+
+        And by the pulses how many triggers made no frame at all.
+        """
         lost = None
         if frame_id is not None and self._last_id is not None:
             lost = frames_lost(self._last_id, frame_id, gige=self._gige)
@@ -256,6 +272,9 @@ class FrameStream:
             if witnesses is not None:
                 self._missing = witnesses.left_out(self._missing)
             self.events[CameraEvent.ID_GAP] += self._missing
+        if self._pulses is not None:
+            self._untaken_before = self._pulses.missed(count, 1 + self._missing + self._incomplete_before)
+            self.events[CameraEvent.OVERTRIGGER] += self._untaken_before
         self._last_id = frame_id
         self._underruns = underruns
         self._incomplete_before = 0

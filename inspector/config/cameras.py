@@ -79,14 +79,33 @@ class Feature(Strict):
 
 
 class MissedTriggers(Strict):
-    """Where a camera counts the triggers that came while it could not take them: no frame and no id tells of them."""
+    """Where a camera counts the triggers that came while it could not take them: no frame and no id tells of them.
 
-    node: str
-    """Integer node that only grows, for example CounterValue; `features` must leave its selector where it counts."""
+    Either `node` or `chunk`.
+    """
+
+    node: str | None = None
+    """Integer node that counts missed triggers and only grows, for example CounterValue; `features` must leave its
+    selector where it counts."""
+    chunk: str | None = None
+    """Integer chunk with which each frame brings a count of all pulses of the trigger's line, for example
+    ChunkCounterValue; `features` must set counter and chunk up."""
     check_s: float = Field(default=0.25, gt=0, le=10)
-    """Read so often, while no frame waits where there is a choice; with GigE Vision a reading takes a millisecond."""
+    """The node is read so often, while no frame waits where there is a choice; with GigE Vision a reading takes a
+    millisecond."""
     skip_ids: bool = False
-    """True where the camera also leaves out a frame id for each of them, so that none is counted twice."""
+    """True where the camera also leaves out a frame id for each that the node counts, so that none is counted
+    twice."""
+
+    @model_validator(mode="after")
+    def _one_counter(self) -> MissedTriggers:
+        if (self.node is None) == (self.chunk is None):
+            raise ValueError(
+                "give one of node (a counter of missed triggers) and chunk (a count of pulses with each frame)"
+            )
+        if self.chunk is not None and self.skip_ids:
+            raise ValueError("skip_ids is for node; with chunk a missing id and a missing pulse are one, so remove it")
+        return self
 
 
 class GenicamCamera(Strict):

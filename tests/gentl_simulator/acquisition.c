@@ -37,6 +37,7 @@ static Exposure expose(Camera *camera) {
         .part = camera->parts++,
         .frame_id = take_id(camera),
     };
+    memcpy(exposure.counters, camera->counters, sizeof exposure.counters);
     Faults *faults = &camera->faults;
     if (faults->incomplete > 0) {
         faults->incomplete--;
@@ -51,7 +52,7 @@ static Exposure expose(Camera *camera) {
 
 static void append_chunks(Buffer *buffer, uint32_t enabled) {
     const Exposure *exposure = &buffer->exposure;
-    const void *values[CHUNKS] = {&exposure->frame_id, &exposure->timestamp_ns, &exposure->exposure_us};
+    const void *values[CHUNKS] = {&exposure->frame_id, &exposure->timestamp_ns, &exposure->exposure_us, exposure->counters};
     for (uint32_t index = 0; index < CHUNKS; index++) {
         if ((enabled >> index & 1) == 0 || buffer->filled + CHUNK_BYTES > buffer->size) continue;
         memcpy(buffer->base + buffer->filled, values[index], CHUNK_BYTES);
@@ -108,6 +109,8 @@ static bool await_trigger(Camera *camera, double *next_s) {
     double exposure_s = get_f64(camera, REG_EXPOSURE_TIME) * 1e-6;
     if (triggered) {
         camera->triggers--;
+        if (!camera->begun) keep_counters(camera);
+        camera->begun = false;
         camera->exposing = true;
         wait_until(camera, now_s() + get_f64(camera, REG_TRIGGER_DELAY) * 1e-6 + exposure_s);
         camera->exposing = false;
@@ -120,6 +123,7 @@ static bool await_trigger(Camera *camera, double *next_s) {
         double period_s = rate > 0 ? 1 / rate : 1;
         *next_s += period_s > exposure_s ? period_s : exposure_s;
         if (*next_s < now_s()) *next_s = now_s();
+        keep_counters(camera);
     }
     return camera->grabbing && camera->acquiring && !camera->lost;
 }

@@ -69,14 +69,24 @@ size_t payload_bytes(const Camera *camera) {
 
 static int counter_address(uint32_t counter) { return REG_COUNTERS + 8 * (int)counter; }
 
+static void count_events(Camera *camera, uint32_t source, uint32_t count) {
+    for (uint32_t counter = 0; counter < COUNTERS; counter++) {
+        int address = counter_address(counter);
+        if (get_u32(camera, address) == source)
+            set_u32(camera, address + 4, (get_u32(camera, address + 4) + count) & COUNTER_MAX);
+    }
+}
+
+/* The chunk has the counters as they are when the frame starts. */
+void keep_counters(Camera *camera) {
+    for (uint32_t counter = 0; counter < COUNTERS; counter++)
+        camera->counters[counter] = get_u32(camera, counter_address(counter) + 4);
+}
+
 /* The camera is at work and can't take these triggers. */
 static void miss_triggers(Camera *camera, uint32_t count) {
     camera->missed += count;
-    for (uint32_t counter = 0; counter < COUNTERS; counter++) {
-        int address = counter_address(counter);
-        if (get_u32(camera, address) == COUNTS_FRAME_TRIGGER_MISSED)
-            set_u32(camera, address + 4, (get_u32(camera, address + 4) + count) & COUNTER_MAX);
-    }
+    count_events(camera, COUNTS_FRAME_TRIGGER_MISSED, count);
     if (camera->faults.missed_take_ids)
         while (count-- > 0) take_id(camera);
 }
@@ -88,12 +98,19 @@ static void pull_trigger(Camera *camera, uint32_t source, uint32_t count) {
         miss_triggers(camera, count - taken);
         count = taken;
     }
+    if (count > 0 && camera->triggers == 0 && !camera->exposing) {
+        keep_counters(camera);
+        camera->begun = true;
+    }
     camera->triggers += count;
     pthread_cond_broadcast(&camera->wake);
 }
 
 void line_pulse(Camera *camera, uint32_t count) {
-    pull_trigger(camera, TRIGGER_LINE1, count);
+    while (count-- > 0) {
+        count_events(camera, COUNTS_LINE1, 1);
+        pull_trigger(camera, TRIGGER_LINE1, 1);
+    }
 }
 
 void turn_encoder(Camera *camera, uint32_t counts) {

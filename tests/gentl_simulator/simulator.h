@@ -7,7 +7,7 @@
 
 #include "gentl.h"
 
-enum { CAMERAS_MAX = 8, BUFFERS_MAX = 512, REGISTERS_BYTES = 0x1000, CHUNKS = 3, CHUNK_BYTES = 8, NAME_BYTES = 32, COUNTERS = 2 };
+enum { CAMERAS_MAX = 8, BUFFERS_MAX = 512, REGISTERS_BYTES = 0x1000, CHUNKS = 4, CHUNK_BYTES = 8, NAME_BYTES = 32, COUNTERS = 2 };
 
 /* Every handle points to a struct that begins with its kind, so that a foreign or stale one is refused. */
 typedef enum { MODULE_NONE, MODULE_SYSTEM, MODULE_INTERFACE, MODULE_DEVICE, MODULE_REMOTE, MODULE_STREAM, MODULE_EVENT } Module;
@@ -68,7 +68,7 @@ enum { TRIGGER_SOFTWARE, TRIGGER_LINE1, TRIGGER_ENCODER };
 /* What becomes of a trigger that comes while the camera is at work: lost, or kept for the next frame. */
 enum { OVERLAP_OFF, OVERLAP_PREVIOUS_FRAME };
 
-enum { COUNTS_NOTHING, COUNTS_FRAME_TRIGGER_MISSED, COUNTER_MAX = 0xffff };
+enum { COUNTS_NOTHING, COUNTS_FRAME_TRIGGER_MISSED, COUNTS_LINE1, COUNTER_MAX = 0xffff };
 
 enum { MONO8 = 0x01080001 }; /* the other numbers stand in pixel_formats.c */
 
@@ -86,6 +86,7 @@ typedef struct {
     double exposure_us, gain_db, black_level;
     bool reverse_x;
     uint64_t frame_id, timestamp_ns, part;
+    uint32_t counters[COUNTERS];
     bool incomplete;
 } Exposure;
 
@@ -146,6 +147,8 @@ struct Camera {
     pthread_t thread;
     pthread_cond_t wake;
     bool grabbing, acquiring, exposing;
+    bool begun; /* by a trigger that found the camera at rest: the counters of the frame are those of that pulse */
+    uint32_t counters[COUNTERS]; /* as they were at the start of the frame */
     uint32_t triggers, frames_left;
     uint64_t next_id, parts, missed, delivered, underruns, frames_to_deliver;
 };
@@ -188,6 +191,7 @@ GC_ERROR read_registers(Camera *camera, uint64_t address, void *out, size_t byte
 GC_ERROR write_registers(Camera *camera, uint64_t address, const void *data, size_t bytes);
 void line_pulse(Camera *camera, uint32_t count);
 void turn_encoder(Camera *camera, uint32_t counts);
+void keep_counters(Camera *camera);
 
 /* pictures.c */
 void load_pictures(void);

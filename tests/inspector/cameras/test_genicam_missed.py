@@ -97,7 +97,7 @@ def counter_of(node: Node, clock: FakeClock, name: str = "CounterValue", **keys:
     selector = SimpleNamespace(node=SimpleNamespace(name="CounterSelector"), value="Counter1")
     nodes = {"CounterValue": node, "CounterSelector": selector}
     node_map = SimpleNamespace(has_node=nodes.__contains__, get_node=nodes.__getitem__, nodes=list(nodes.values()))
-    return MissedTriggerCounter(node_map, MissedTriggers(node=name, **keys), clock)
+    return MissedTriggerCounter(node_map, name, MissedTriggers(node=name, **keys), clock)
 
 
 def test_counter_counts_from_the_start(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:

@@ -426,6 +426,85 @@ def test_counter_set_to_0_by_a_feature_is_no_lost_setting(plant: Plant, open_cam
     assert names(pull(plant, camera, 1)) == ["frame 2"]
 
 
+#: Each pulse is counted, and the count comes with each frame; it begins anew after the second one.
+PULSES_IN_CHUNK: list[tuple[str, Any]] = [
+    *TRIGGERED,
+    ("TriggerOverlap", "Off"),
+    ("CounterSelector", "Counter1"),
+    ("CounterEventSource", "Line1"),
+    ("CounterValue", 65533),
+    ("ChunkModeActive", True),
+    ("ChunkCounterSelector", "Counter1"),
+]
+
+
+def test_pulses_that_made_no_frame_are_missing_parts_before_the_next_frame(
+    plant: Plant, open_camera: OpenCamera
+) -> None:
+    """Pulses missed, a frame lost on its way, one incomplete: each is one part, before the frame that shows it."""
+    camera = started(
+        open_camera, PULSES_IN_CHUNK, missed_triggers={"chunk": "ChunkCounterValue"}, check_features_s=0.05
+    )
+    captures: list[Capture] = []
+    for count, fault in ((1, ""), (3, ""), (1, ""), (1, "drop"), (2, "incomplete"), (1, ""), (1, "")):
+        before = plant.state()
+        if fault:
+            plant.tell(f"{fault} SIM0001 1")
+        plant.tell(f"trigger SIM0001 {count}")
+        while plant.state()["parts"] == before["parts"] or plant.state()["triggers"]:
+            pass
+        captures += [one for one in (camera.capture(0.06) for _ in range(4)) if one is not None]
+    assert names(captures) == [
+        "frame 1",
+        "frame 2",
+        *["frame_missing"] * 2,
+        "frame 3",
+        "frame_incomplete",
+        *["frame_missing"] * 2,
+        "frame 6",
+        "frame 7",
+    ]
+    assert [one.source.split(" at ")[0] for one in captures if one.problem is Cause.FRAME_MISSING] == [
+        *["a trigger that the camera could not take before frame 3"] * 2,
+        "a frame lost before frame 6",
+        "a trigger that the camera could not take before frame 6",
+    ]
+    assert camera.events() == {CameraEvent.OVERTRIGGER: 3, CameraEvent.ID_GAP: 1, CameraEvent.UNDERRUN: 0}
+
+
+def test_missed_triggers_that_leave_gaps_too_are_told_once_by_pulses(plant: Plant, open_camera: OpenCamera) -> None:
+    camera = started(open_camera, PULSES_IN_CHUNK, missed_triggers={"chunk": "ChunkCounterValue"})
+    plant.tell("missedids SIM0001 1")
+    captures = []
+    for count in (2, 3, 1):
+        pull_at_once(plant, count)
+        captures += [one for one in (camera.capture(0.05) for _ in range(count + 1)) if one is not None]
+    assert len(captures) == 6
+    assert names(captures).count("frame_missing") == plant.state()["missed"] == 3
+
+
+def test_pulses_that_come_with_no_frame_are_an_error(plant: Plant, open_camera: OpenCamera) -> None:
+    features = [*PULSES_IN_CHUNK, ("ChunkSelector", "CounterValue"), ("ChunkEnable", False)]
+    camera = started(open_camera, features, missed_triggers={"chunk": "ChunkCounterValue"})
+    for number in range(1, 33):
+        pull_at_once(plant, 1)
+        assert names(take(camera, 1)) == [f"frame {number}"]
+    pull_at_once(plant, 1)
+    assert take(camera, 1)[0].problem is Cause.CAMERA_LOST
+    with pytest.raises(CameraError, match="frames bring no ChunkCounterValue; choose it with ChunkSelector"):
+        camera.capture(0.1)
+
+
+def test_chunk_that_the_camera_has_not_is_an_error(open_camera: OpenCamera) -> None:
+    for features, chunk, message in (
+        (PULSES_IN_CHUNK, "ChunkCounterVal", r"no node ChunkCounterVal; did you mean ChunkCounterValue\?"),
+        (PULSES_IN_CHUNK, "ChunkExposureTime", "ChunkExposureTime holds no whole number"),
+        (TRIGGERED, "ChunkCounterValue", "set ChunkModeActive to true"),
+    ):
+        with pytest.raises(CameraError, match=rf"camera\.missed_triggers\.chunk: .*{message}"):
+            open_camera(features, missed_triggers={"chunk": chunk})
+
+
 def test_counter_that_the_camera_has_not_is_an_error(open_camera: OpenCamera) -> None:
     with pytest.raises(CameraError, match=r"camera\.missed_triggers\.node: the camera has no node MissedTriggerCount"):
         open_camera(TRIGGERED, missed_triggers={"node": "MissedTriggerCount"})

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from inspector.cameras import genicam_driver as driver
+from inspector.cameras.genicam_pulses import PulseCounter
 from inspector.cameras.genicam_stream import FrameStream
+from inspector.domain.camera_events import CameraEvent
 from inspector.domain.errors import CameraError
 from inspector.domain.frame import Capture
 from inspector.domain.verdict import Cause
+
+from .conftest import FakeClock
 
 GENTL_ERROR, GENAPI_ERROR = driver.GENICAM_ERRORS
 NOT_AVAILABLE = driver.NOT_KNOWN[0]
@@ -25,6 +32,7 @@ class Frame:
         self.parent = self
         self.queued = False
         self.underruns_before = information.pop("underruns_before", 0)
+        self.pulses = information.pop("pulses", None)
         self.raw_buffer = bytes([(frame_id or 0) % 256] * 12)
         self._information: dict[str, Any] = {
             "frame_id": frame_id,
@@ -194,6 +202,94 @@ def test_frame_that_comes_again_is_the_same_part(clock: Any, caplog: pytest.LogC
 
 def test_producer_that_always_says_the_same_id_repeats_nothing(clock: Any) -> None:
     assert problems(play([Frame(0), Frame(0), Frame(0)], clock)) == ["frame 0"] * 3
+
+
+class PulseNodes:
+    """The node map of a camera that counts pulses: each of its nodes."""
+
+    def __init__(self) -> None:
+        self.node = SimpleNamespace(principal_interface_type=2)
+        self.max = 2**63 - 1
+        self.value = True
+
+    def has_node(self, name: str) -> bool:
+        return True
+
+    def get_node(self, name: str) -> PulseNodes:
+        return self
+
+
+def counting_stream(script: list[Any], clock: Any) -> FrameStream:
+    """A stream whose frames bring their count of pulses as a chunk."""
+
+    def read_chunks(acquirer: Acquirer, buffer: Frame, names: list[str]) -> dict[str, int]:
+        assert "ChunkCounterValue" in names
+        return {} if buffer.pulses is None else {"ChunkCounterValue": buffer.pulses}
+
+    made = FrameStream(
+        Acquirer(script),
+        SimpleNamespace(**{**vars(driver), "read_chunks": read_chunks}),
+        name="left",
+        gige=False,
+        silence_ns=2_000_000_000,
+        free_running=False,
+        clock_ns=clock,
+        sleep=clock.sleep,
+        pulses=PulseCounter(PulseNodes(), "ChunkCounterValue"),
+    )
+    made.start()
+    return made
+
+
+@given(
+    st.lists(st.sampled_from(["frame", "missed", "lost", "incomplete", "unreadable"]), max_size=30),
+    st.integers(0, 2**32 - 1) | st.integers(2**32 - 20, 2**32 - 1),
+    st.booleans(),
+)
+@example(["lost", "missed", "incomplete", "missed", "unreadable", "missed", "lost"], 2**32 - 3, True)
+@example(["lost", "missed", "incomplete", "missed", "unreadable", "missed", "lost"], 2**32 - 3, False)
+def test_each_pulse_is_one_part_before_the_frame_that_shows_it(
+    happenings: list[str], begin: int, with_ids: bool
+) -> None:
+    """Whatever is missed, lost, incomplete or without its chunk, with frame ids and without, over the counter's end."""
+    script: list[Any] = []
+    pulses = frame_id = 0
+    shown_at: list[int] = []  # pulses so far at each frame that brings a count
+    for happening in ["frame", *happenings, "frame"]:
+        pulses += 1
+        frame_id += happening != "missed"
+        if happening == "incomplete":
+            script.append("incomplete")
+        elif happening in ("frame", "unreadable"):
+            count = (begin + pulses) % 2**32 if happening == "frame" else None
+            script.append(Frame(frame_id if with_ids else None, pulses=count))
+            shown_at += [pulses] if happening == "frame" else []
+    brings = [item.pulses is not None for item in script if item != "incomplete"]
+    made = counting_stream(script, FakeClock())
+    captures = list(iter(lambda: made.capture(0.05), None))
+
+    assert len(captures) == pulses
+    frames_at = [number for number, one in enumerate(captures, 1) if one is not None and one.problem is None]
+    assert [number for number, shown in zip(frames_at, brings, strict=True) if shown] == shown_at
+    lost = happenings.count("lost") if with_ids else 0
+    assert made.events[CameraEvent.ID_GAP] == lost
+    assert made.events[CameraEvent.OVERTRIGGER] == happenings.count("missed") + happenings.count("lost") - lost
+
+
+def test_count_of_pulses_begins_with_the_first_frame(clock: Any) -> None:
+    made = counting_stream([Frame(9, pulses=4711), Frame(10, pulses=4713)], clock)
+    captures = [made.capture(0.05) for _ in range(3)]
+    assert [capture.source for capture in captures if capture] == [
+        "frame 9",
+        "a trigger that the camera could not take before frame 10",
+        "frame 10",
+    ]
+
+
+def test_count_of_something_else_is_an_error(clock: Any) -> None:
+    made = counting_stream([Frame(1, pulses=5), Frame(2, pulses=40_000)], clock)
+    assert made.capture(0.05) is not None
+    loses(made, "ChunkCounterValue went from 5 to 40000, which the trigger's pulses do not")
 
 
 def test_counter_that_begins_anew_is_not_a_loss_but_is_logged(clock: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -61,3 +61,16 @@ def test_missed_triggers_are_for_hardware_triggers() -> None:
     assert (camera.missed_triggers.check_s, camera.missed_triggers.skip_ids) == (0.25, False)
     with pytest.raises(ValidationError, match="a software trigger without a frame is told anyway"):
         CAMERA.validate_python(data | {"software_trigger_rate": 5.0})
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({}, "give one of node"),
+        ({"node": "CounterValue", "chunk": "ChunkCounterValue"}, "give one of node"),
+        ({"chunk": "ChunkCounterValue", "skip_ids": True}, "skip_ids is for node"),
+    ],
+)
+def test_missed_triggers_are_counted_in_one_way(keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        CAMERA.validate_python({"kind": "genicam", "missed_triggers": keys})
