@@ -161,6 +161,8 @@ class RemoteCamera:
         if self._socket is None or self._context is None:
             return
         self._remember()
+        with contextlib.suppress(CameraError):
+            self._receive(0)  # an answer that lies here unread is a sign of life
         if self._welcome and not self._silent(self._clock_ns()):
             self._send(plain(Kind.BYE))
         self._socket.close()

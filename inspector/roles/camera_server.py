@@ -154,14 +154,30 @@ class CameraServer:
         self._socket.send_multipart([identity, *parts], zmq.NOBLOCK, copy=False)
 
     def _take_messages(self) -> None:
+        """What waits. Messages of different connections come in any order, so a station asks for the camera last: the
+        one before it may have let go of it.
+        """
+        asking: list[tuple[bytes, bytes, str]] = []
         while self._socket.poll(0):
             identity, *parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             try:
                 if len(parts) != 1:
                     raise ProtocolError(f"{len(parts)} parts, expected one")
-                self._take(identity.bytes, parts[0].bytes, self._name_of(parts[0]))
+                message = identity.bytes, parts[0].bytes, self._name_of(parts[0])
+                if kind_of(message[1]) is Kind.HELLO and self._session is not None:
+                    asking.append(message)
+                else:
+                    self._take(*message)
             except ProtocolError as error:
-                self._say(identity.bytes, failed(f"{error}; install the same version on both machines"))
+                self._refuse(identity.bytes, error)
+        for message in asking:
+            try:
+                self._take(*message)
+            except ProtocolError as error:
+                self._refuse(message[0], error)
+
+    def _refuse(self, identity: bytes, error: ProtocolError) -> None:
+        self._say(identity, failed(f"{error}; install the same version on both machines"))
 
     def _name_of(self, message: zmq.Frame) -> str:
         return self._names.get(str(message.get("User-Id")).encode(), "of no known name")

@@ -16,6 +16,7 @@ import zmq
 
 from inspector.cameras.base import SourceEnded
 from inspector.cameras.remote import RemoteCamera
+from inspector.cameras.remote_protocol import RUN_BYTES, Hello, Kind, kind_of, plain
 from inspector.config import cameras as settings
 from inspector.config.keys import CurveKeys
 from inspector.domain.errors import CameraError
@@ -367,3 +368,45 @@ def test_messages_that_are_none_are_answered_and_hold_nobody_up(site: Site) -> N
     station._send(b"rubbish")
     with pytest.raises(CameraError, match="same version on both machines"):
         take(station, 1)
+
+
+class Part:
+    """A message part as pyzmq gives it, of no known station."""
+
+    def __init__(self, data: bytes) -> None:
+        self.bytes = data
+
+    def get(self, name: str) -> str:
+        return "-"
+
+
+class Desk:
+    """A ROUTER with what waits in it, in an order that the test chooses."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[bytes, bytes]] = []
+        self.said: list[tuple[bytes, Kind]] = []
+
+    def poll(self, timeout_ms: int) -> int:
+        return len(self.waiting)
+
+    def recv_multipart(self, flags: int, copy: bool) -> list[Part]:
+        return [Part(part) for part in self.waiting.pop(0)]
+
+    def send_multipart(self, parts: list[bytes], flags: int, copy: bool) -> None:
+        self.said.append((parts[0], kind_of(parts[1])))
+
+
+def test_a_station_that_comes_again_at_once_is_let_in_though_its_goodbye_is_read_later() -> None:
+    # Two connections, two queues: a station that closed and opened the camera was told that it is in use by itself.
+    desk: Any = Desk()
+    server = CameraServer(ScriptedCamera(), desk, {})
+    hello = Hello(bytes(RUN_BYTES), 0, 4).encode()
+    desk.waiting = [(b"former", hello)]
+    server._take_messages()
+    desk.waiting = [(b"next", hello), (b"former", plain(Kind.BYE))]
+    server._take_messages()
+    assert desk.said == [(b"former", Kind.WELCOME), (b"next", Kind.WELCOME)]
+    desk.waiting = [(b"third", hello)]
+    server._take_messages()
+    assert desk.said[-1] == (b"third", Kind.FAILED)
