@@ -84,11 +84,13 @@ class WorkerRole:
         poller = zmq.Poller()
         poller.register(self._receiver.socket, zmq.POLLIN)
         poller.register(self._lifeline.fd, zmq.POLLIN)
+        serving = not self._standby
+        if serving:  # before it says so: the first part comes as soon as the gate knows
+            self._receiver.grant(self._queue_frames)
         self._report("ready")
-        serving = False
         while not self._lifeline.stopping:
-            if not serving and (self._lifeline.armed or not self._standby):
-                self._receiver.grant(self._queue_frames, beside=self._standby)
+            if not serving and self._lifeline.armed:
+                self._receiver.grant(self._queue_frames, beside=True)
                 serving = True
             poller.poll(0 if self._pipeline is not None and self._pipeline.busy else _TURN_MS)
             self._lifeline.take()
