@@ -57,4 +57,7 @@ def test_a_worker_that_dies_with_a_score_in_its_hands_passes_nothing(
     in_its_hands = int((tmp_path / "died").read_text())
     assert causes[Cause.WORKER_LOST] >= in_its_hands >= 1
     assert line.worker.restarts == 1
-    assert [verdict.score is not None for verdict in given[: FRAMES - in_its_hands]] == [True] * (FRAMES - in_its_hands)
+    # What it had sent before was heard. The first part may have come before the camera process knew of the worker.
+    sent = given[: [verdict.cause for verdict in given].index(Cause.WORKER_LOST)]
+    assert sum(verdict.score is not None for verdict in sent) >= FRAMES - in_its_hands
+    assert {verdict.cause for verdict in sent if verdict.score is None} <= {Cause.WORKER_NOT_READY}
