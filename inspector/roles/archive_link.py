@@ -45,9 +45,9 @@ class ArchiveLink(SideProcess):
         metrics.archive_oldest.labels(station).set(details.get("oldest_s", 0))
         metrics.archive_queue.labels(station).set(details.get("waiting", 0))
 
-    def worker_refused(self, frames: float) -> None:
+    def worker_says(self, details: dict[str, float]) -> None:
         """Takes up how many frames the worker could not hand over."""
-        self._metrics.total(self._metrics.archive_entries, frames, "refused")
+        self._metrics.total(self._metrics.archive_entries, details.get("archive_refused", 0), "refused")
 
     def show(self) -> None:
         """Puts whether it runs into the metrics."""

@@ -96,18 +96,17 @@ class Line:
         self.camera = self._crew.camera()
         self.worker = self._crew.worker(recipe)
         self._judge = Judge(ledger, self.recipes, desk, metrics, self._at_work)
-        self._archive: ArchiveLink | None = None
         self._beside: dict[str, SideProcess] = {}
-        if config.archive is not None and archive is not None:
-            if config.archive.refine:
-                self._beside["refiner"] = RefinerLink(self._crew.refiner(), metrics)
-            self._archive = ArchiveLink(config.archive, self._crew.archive(), archive, metrics)
-            self._judge.followers.append(self._archive.verdict)
-            self._beside["archive"] = self._archive  # last to end: it waits for the verdicts of its frames
         self._shadow: ShadowLink | None = None
         if shadow is not None:
             self._shadow = self._beside["shadow"] = ShadowLink(self._crew.shadow(), metrics, *shadow)
             self._judge.followers.append(self._shadow.verdict)
+        if config.archive is not None and archive is not None:
+            if config.archive.refine:
+                self._beside["refiner"] = RefinerLink(self._crew.refiner(), metrics)
+            link = ArchiveLink(config.archive, self._crew.archive(), archive, metrics)
+            self._judge.followers.append(link.verdict)
+            self._beside["archive"] = link  # last to end: it waits for the verdicts of its frames
         self.serving = False
         self._armed = False
         self._paused = False
@@ -363,10 +362,9 @@ class Line:
         if message.incarnation != current.incarnation:
             return
         show_state(self._metrics, message)
-        if self._archive is not None and message.role == "worker":
-            self._archive.worker_refused(message.details.get("archive_refused", 0))
-        if self._shadow is not None and message.role == "worker":
-            self._shadow.skipped(message.details.get("shadow_refused", 0))
+        if message.role == "worker":
+            for process in self._beside.values():
+                process.worker_says(message.details)
         if message.role == "camera" and message.state == "ended":
             self._ended = True
 

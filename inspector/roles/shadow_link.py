@@ -55,9 +55,12 @@ class ShadowLink(SideProcess):
             self._figures.scored(opinion.score)
         self._compared(self._agreement.opinion(opinion.trigger, decision), opinion.trigger)
 
-    def skipped(self, frames: float) -> None:
+    def worker_says(self, details: dict[str, float]) -> None:
         """Takes up how many frames the worker could not hand over."""
-        self._metrics.grow(self._figures.skipped, "shadow_skipped", frames)
+        self._metrics.grow(self._figures.skipped, "shadow_skipped", details.get("shadow_refused", 0))
+
+    def renew(self) -> None:
+        """Nothing: it judges by a recipe of its own, and would only load the same again."""
 
     def describe(self) -> dict[str, Any]:
         """How the two agree, for people and for JSON."""

@@ -59,6 +59,9 @@ class SideProcess:
     def take_figures(self, details: dict[str, float]) -> None:
         """Puts what it counts into the metrics."""
 
+    def worker_says(self, details: dict[str, float]) -> None:
+        """Takes up what the worker could not hand over to it."""
+
     def show(self) -> None:
         """Puts whether it runs into the metrics."""
 

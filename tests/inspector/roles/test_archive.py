@@ -245,7 +245,7 @@ def test_its_figures_are_shown_and_go_on_over_restarts() -> None:
     assert value("inspector_archive_up") == 0
     gate_side.saw(state(written=7, failed=1, overrun=2, unmatched=3, bytes=500, entries=5, oldest_s=60, waiting=4), 0)
     gate_side.saw(State("archive", 9, "running", details={"written": 100}), 0)  # of a former process
-    gate_side.worker_refused(4)
+    gate_side.worker_says({"archive_refused": 4})
     child.incarnation, child.restarts = 2, 1
     gate_side.saw(state(written=1, bytes=600, entries=6, oldest_s=70), 0)
     gate_side.show()

@@ -25,6 +25,7 @@ from inspector.outputs.verdict_log import VerdictLog
 from inspector.recipe.store import Recipe, load_recipe
 from inspector.roles.desks import VerdictDesk
 from inspector.roles.line import Line
+from inspector.roles.shadow_link import ShadowLink
 from inspector.wire.messages import GateMessage, Refused, Result, State, Trigger
 
 MS = 1_000_000
@@ -377,3 +378,18 @@ def test_light_and_focus_of_the_camera_process_are_shown(bench: Bench) -> None:
     assert bench.metric("inspector_frame_brightness_ratio").endswith(" 0.4")
     assert bench.metric("inspector_frame_white_ratio").endswith(" 0.01")
     assert bench.metric("inspector_frame_sharpness").endswith(" 250.5")
+
+
+def test_a_change_of_the_recipe_leaves_the_shadow_alone(random_recipe: Path) -> None:
+    # It judges by a recipe of its own; it was stopped all the same, and loaded the same network again.
+    child: Any = Child("shadow")
+    metrics = LineMetrics(
+        Families(CollectorRegistry(), 0.1),
+        station="s",
+        threshold=Threshold(1.0, 0.01, 0.01, 0.95, "tolerance_limit", 300, 0, True, 0),
+        recipe={},
+        version="0",
+    )
+    link = ShadowLink(child, metrics, load_recipe(random_recipe), lambda record: None)
+    link.renew()
+    assert child.told == []
