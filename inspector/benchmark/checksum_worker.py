@@ -11,18 +11,13 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-import zmq
 
 from inspector.domain.errors import RecipeError
 from inspector.domain.frame import Pixels
 from inspector.engines.base import Scored
 from inspector.recipe.store import load_recipe
 from inspector.roles.job import Job, run_child
-from inspector.roles.lifeline import Lifeline
-from inspector.roles.taps import open_taps
-from inspector.roles.worker import WorkerRole
-from inspector.wire.gate_socket import GateOutbox
-from inspector.wire.transport import open_receiver
+from inspector.roles.worker import serve
 
 #: Scores lie from 0 to below this.
 LARGEST = 1 << 32
@@ -61,19 +56,7 @@ def work(job: Job) -> None:
     recipe = load_recipe(job.config.recipe)
     if not recipe.manifest.random_weights:
         raise RecipeError(f"{recipe.folder}: the checksum worker is for trials; it must not judge by a real recipe")
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    gate = GateOutbox(context, job.gate_endpoint)
-    receiver = open_receiver(context, job.frames_endpoint, job.incarnation, job.ring)
-    taps = open_taps(context, job, recipe)
-    try:
-        geometry = recipe.manifest.geometry
-        WorkerRole(job, geometry, ChecksumEngine(), receiver, gate, Lifeline(), taps=taps).run()
-    finally:
-        if taps is not None:
-            taps.close()
-        receiver.close()
-        gate.close()
-        context.term()
+    serve(job, recipe, ChecksumEngine())
 
 
 if __name__ == "__main__":

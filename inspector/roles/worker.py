@@ -17,7 +17,7 @@ from inspector.domain.verdict import Cause
 from inspector.engines.base import Engine, PipelinedEngine, Scored
 from inspector.recipe.geometry import check_frame
 from inspector.recipe.manifest import Geometry
-from inspector.recipe.store import load_recipe
+from inspector.recipe.store import Recipe, load_recipe
 from inspector.roles.golden_check import GoldenCheck
 from inspector.roles.job import Job, run_child
 from inspector.roles.lifeline import Lifeline
@@ -253,6 +253,19 @@ def work(job: Job) -> None:
     engine = create_engine(job.config.worker, recipe)
     gc.collect()
     gc.freeze()  # a full collection with torch loaded takes a tenth of a second
+    golden = GoldenCheck(recipe.golden_frame(), recipe.manifest.golden, job.config.worker.golden_check_s)
+    serve(job, recipe, engine, golden)
+
+
+def serve(job: Job, recipe: Recipe, engine: Engine, golden: GoldenCheck | None = None) -> None:
+    """Runs the loop between its sockets until it is told to stop.
+
+    Args:
+        job: The orders.
+        recipe: Of the engine.
+        engine: Warmed up.
+        golden: Proves the engine again from time to time; None never does.
+    """
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     gate = GateOutbox(context, job.gate_endpoint)
     receiver = open_receiver(context, job.frames_endpoint, job.incarnation, job.ring)
@@ -260,7 +273,6 @@ def work(job: Job) -> None:
     if memory is not None and isinstance(engine, PipelinedEngine):
         engine.register(memory)
     taps = open_taps(context, job, recipe)
-    golden = GoldenCheck(recipe.golden_frame(), recipe.manifest.golden, job.config.worker.golden_check_s)
     try:
         geometry = recipe.manifest.geometry
         WorkerRole(job, geometry, engine, receiver, gate, Lifeline(), taps=taps, golden=golden).run()
