@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import struct
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from inspector.domain.errors import InspectionError
 from inspector.domain.verdict import Cause
@@ -72,6 +72,9 @@ def plain(kind: Kind) -> bytes:
     return _HEAD.pack(_MAGIC, _VERSION, kind)
 
 
+M = TypeVar("M", bound="_Message")
+
+
 class _Message:
     """Fields in a structure, in their order."""
 
@@ -83,10 +86,11 @@ class _Message:
         return _HEAD.pack(_MAGIC, _VERSION, self._kind) + self._layout.pack(*vars(self).values())
 
     @classmethod
-    def _fields(cls, data: bytes) -> tuple[object, ...]:
+    def decode(cls: type[M], data: bytes) -> M:
+        """Reads `encode`'s bytes; raises ProtocolError."""
         if kind_of(data) is not cls._kind or len(data) != _HEAD.size + cls._layout.size:
             raise ProtocolError(f"{len(data)} bytes are no {cls._kind.name}")
-        return cls._layout.unpack_from(data, _HEAD.size)
+        return cls(*cls._layout.unpack_from(data, _HEAD.size))
 
 
 @dataclass(frozen=True)
@@ -106,11 +110,6 @@ class Hello(_Message):
     _kind: ClassVar[Kind] = Kind.HELLO
     _layout: ClassVar[struct.Struct] = struct.Struct("<16sQI")
 
-    @classmethod
-    def decode(cls, data: bytes) -> Hello:
-        """Reads `encode`'s bytes; raises ProtocolError."""
-        return cls(*cls._fields(data))  # type: ignore[arg-type]
-
 
 @dataclass(frozen=True)
 class Welcome(_Message):
@@ -126,11 +125,6 @@ class Welcome(_Message):
 
     _kind: ClassVar[Kind] = Kind.WELCOME
     _layout: ClassVar[struct.Struct] = struct.Struct("<16sQ")
-
-    @classmethod
-    def decode(cls, data: bytes) -> Welcome:
-        """Reads `encode`'s bytes; raises ProtocolError."""
-        return cls(*cls._fields(data))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -148,11 +142,6 @@ class Ping(_Message):
     _kind: ClassVar[Kind] = Kind.PING
     _layout: ClassVar[struct.Struct] = struct.Struct("<qQ")
 
-    @classmethod
-    def decode(cls, data: bytes) -> Ping:
-        """Reads `encode`'s bytes; raises ProtocolError."""
-        return cls(*cls._fields(data))  # type: ignore[arg-type]
-
 
 @dataclass(frozen=True)
 class Taken(_Message):
@@ -166,11 +155,6 @@ class Taken(_Message):
 
     _kind: ClassVar[Kind] = Kind.TAKEN
     _layout: ClassVar[struct.Struct] = struct.Struct("<Q")
-
-    @classmethod
-    def decode(cls, data: bytes) -> Taken:
-        """Reads `encode`'s bytes; raises ProtocolError."""
-        return cls(*cls._fields(data))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -191,11 +175,6 @@ class Pong(_Message):
 
     _kind: ClassVar[Kind] = Kind.PONG
     _layout: ClassVar[struct.Struct] = struct.Struct("<qqQ?")
-
-    @classmethod
-    def decode(cls, data: bytes) -> Pong:
-        """Reads `encode`'s bytes; raises ProtocolError."""
-        return cls(*cls._fields(data))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

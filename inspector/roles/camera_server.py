@@ -32,6 +32,7 @@ from inspector.cameras.remote_protocol import (
     Welcome,
     failed,
     kind_of,
+    plain,
 )
 from inspector.config.camera_server import CameraServerConfig
 from inspector.domain.errors import CameraError, ConfigError
@@ -157,27 +158,18 @@ class CameraServer:
         """What waits. Messages of different connections come in any order, so a station asks for the camera last: the
         one before it may have let go of it.
         """
-        asking: list[tuple[bytes, bytes, str]] = []
+        messages = []
         while self._socket.poll(0):
-            identity, *parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            messages.append(self._socket.recv_multipart(zmq.NOBLOCK, copy=False))
+        if self._session is not None:
+            messages.sort(key=lambda parts: parts[1:] != [] and parts[1].bytes.startswith(plain(Kind.HELLO)))
+        for identity, *parts in messages:
             try:
                 if len(parts) != 1:
                     raise ProtocolError(f"{len(parts)} parts, expected one")
-                message = identity.bytes, parts[0].bytes, self._name_of(parts[0])
-                if kind_of(message[1]) is Kind.HELLO and self._session is not None:
-                    asking.append(message)
-                else:
-                    self._take(*message)
+                self._take(identity.bytes, parts[0].bytes, self._name_of(parts[0]))
             except ProtocolError as error:
-                self._refuse(identity.bytes, error)
-        for message in asking:
-            try:
-                self._take(*message)
-            except ProtocolError as error:
-                self._refuse(message[0], error)
-
-    def _refuse(self, identity: bytes, error: ProtocolError) -> None:
-        self._say(identity, failed(f"{error}; install the same version on both machines"))
+                self._say(identity.bytes, failed(f"{error}; install the same version on both machines"))
 
     def _name_of(self, message: zmq.Frame) -> str:
         return self._names.get(str(message.get("User-Id")).encode(), "of no known name")
