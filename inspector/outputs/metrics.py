@@ -117,10 +117,11 @@ class PartMetrics:
         )
         self.deadline = gauge("inspector_deadline_seconds", "Time from trigger to the deadline of its verdict.")
         self.heartbeat = gauge("inspector_heartbeat_timestamp_seconds", "Wall time of the gate loop's last turn.")
+        self.stray_results = counter("inspector_stray_results", "Results for parts that had their verdict already.")
         self.log_dropped = counter("inspector_log_records_dropped", "Verdicts missing in the JSON-lines file.")
         self._totals: dict[tuple[str, ...], float] = {}
         self.deadline.labels(station).set(families.deadline_s)
-        for metric in (self.triggers, self.log_dropped):
+        for metric in (self.triggers, self.stray_results, self.log_dropped):
             metric.labels(station)
         for decision, causes in _CAUSES.items():
             for cause in causes:
@@ -180,7 +181,6 @@ class LineMetrics(PartMetrics):
         self.expired_leases = counter(
             "inspector_expired_leases", "Slots taken back that the worker did not release in time."
         )
-        self.stray_results = counter("inspector_stray_results", "Results for parts that had their verdict already.")
         self.duplicate_triggers = counter("inspector_duplicate_triggers", "Triggers announced twice; ignored.")
         self.malformed = counter("inspector_malformed_messages", "Messages that could not be read.", "receiver")
         self.camera_events = counter(
@@ -253,7 +253,7 @@ class LineMetrics(PartMetrics):
             self.camera_events.labels(station, event.value)
         for carrier in ("slot", "message"):
             self.carried.labels(station, carrier)
-        for metric in (self.stray_results, self.duplicate_triggers, self.score):
+        for metric in (self.duplicate_triggers, self.score):
             metric.labels(station)
         self.expired_leases.labels(station)
         self.archive_restarts.labels(station)

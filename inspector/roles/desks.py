@@ -120,6 +120,7 @@ class PartDesk:
     def show(self) -> None:
         """Puts the sums into the metrics."""
         self._metrics.sums(self._ledger.tally(), time.time())
+        self._metrics.total(self._metrics.stray_results, self._ledger.stray_views)
 
     def tally(self) -> Tally:
         """The sums of the parts."""
