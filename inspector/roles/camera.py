@@ -67,6 +67,7 @@ class CameraRole:
         self._progress = 0
         self._reported_ns = 0
         self._ended = False
+        self._worker = 0
         self._look: dict[str, float] = {}
         self._looked_ns: int | None = None
         self._events = dict.fromkeys(CameraEvent, 0)
@@ -84,6 +85,7 @@ class CameraRole:
                 if self._lifeline.stopping:
                     break
                 self._sender.take_credits()
+                self._meet_worker()
                 if self._lifeline.armed and not started:
                     self._camera.start()
                     started = True
@@ -102,6 +104,15 @@ class CameraRole:
             self._report("stopped")
         finally:
             self._camera.close()
+
+    def _meet_worker(self) -> None:
+        """The gate arms a new line only once frames have somewhere to go, so it is told at once."""
+        worker = self._sender.choose()
+        if worker is Cause.QUEUE_FULL or worker == self._worker:
+            return
+        self._worker = worker if isinstance(worker, int) else 0
+        if self._worker:
+            self._report("ended" if self._ended else "running")
 
     def _may_capture(self) -> bool:
         """A source that waits to be asked is asked only when the worker has room."""
@@ -175,7 +186,7 @@ class CameraRole:
                 progress=self._progress,
                 triggers=self._sequence,
                 queue_frames=self._sender.waiting,
-                details=self._sender.counts() | self._look | self._counted(),
+                details={"worker": self._worker} | self._sender.counts() | self._look | self._counted(),
             )
         )
 
@@ -186,16 +197,25 @@ class CameraRole:
         return figures | {f"event_{event.value}": count for event, count in self._events.items() if count}
 
 
-def work(job: Job) -> None:
-    """Runs the camera process until it is told to stop."""
+def work(job: Job, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
+    """Runs the camera process until it is told to stop.
+
+    Args:
+        job: The orders.
+        clock_ns: Monotonic clock.
+    """
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     sender = open_sender(context, job.frames_endpoint, job.ring, job.lease_ns)
     gate = GateOutbox(context, job.gate_endpoint)
     try:
         camera = create_camera(
-            job.config.camera, first_part=job.first_part, memory=job.memory, allocate=sender.allocate
+            job.config.camera,
+            first_part=job.first_part,
+            memory=job.memory,
+            allocate=sender.allocate,
+            clock_ns=clock_ns,
         )
-        CameraRole(job, camera, sender, gate, Lifeline()).run()
+        CameraRole(job, camera, sender, gate, Lifeline(), clock_ns).run()
     finally:
         sender.close()
         gate.close()

@@ -99,6 +99,11 @@ class Child:
         self._was_ready = False
 
     @property
+    def ready_ns(self) -> int:
+        """Monotonic time at which the present process became ready; 0 before."""
+        return self._ready_ns or 0
+
+    @property
     def pid(self) -> int | None:
         """Process id while a process runs."""
         return self._process.pid if self._process is not None else None

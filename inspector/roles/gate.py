@@ -257,7 +257,7 @@ class Gate:
 
     def _arm(self) -> None:
         """No part is asked for before every line can judge its view of it."""
-        if not self._serving and not all(line.camera.ready and line.worker.ready for line in self.lines):
+        if not self._serving and not all(line.prepared for line in self.lines):
             return
         for line in self.lines:
             line.arm()

@@ -42,6 +42,8 @@ log = logging.getLogger("inspector")
 _LEAST_PATIENCE_S = 0.5
 #: Messages taken in one turn, so that a flood never starves the deadlines.
 _MESSAGES = 256
+#: A new camera process waits so long for a worker that is at work; then triggers are rejects rather than unseen.
+_ACQUAINTANCE_NS = 2_000_000_000
 #: Where a process is gone, everything that it said before.
 _ALL = 1_000_000
 
@@ -111,6 +113,7 @@ class Line:
         self._armed = False
         self._paused = False
         self._ended = False
+        self._camera_knows = 0
         metrics.queue_capacity.labels(metrics.station).set(config.line.queue_frames)
         metrics.slots_capacity.labels(metrics.station).set(0 if ring is None else ring.slots)
 
@@ -138,6 +141,11 @@ class Line:
         if self._paused:
             return "paused"
         return "running" if self._armed else "starting"
+
+    @property
+    def prepared(self) -> bool:
+        """True if a part that came now could be judged: camera process and worker are ready and know of each other."""
+        return self.camera.ready and self.worker.ready and self._camera_knows == self.worker.incarnation
 
     def tally(self) -> Tally:
         """The sums of the ledger."""
@@ -172,16 +180,20 @@ class Line:
         self._judge.expire(self._clock_ns())
 
     def arm(self) -> None:
-        """Wants triggers, once a worker is ready; a camera process that is new is armed at once afterwards."""
+        """Wants triggers: the first time once a part can be judged, from a new camera process soon in any case."""
         if self._armed or self._paused or not self.camera.ready:
             return
-        if not self.serving and not self.worker.ready:
+        if not self.prepared and not (self.serving and self._must_see_triggers()):
             return
         self.camera.tell("arm")
         self._armed = True
         if not self.serving:
             self.serving = True
             log.info("ready: station %s, recipe %s", self.name, self.recipes.active.recipe.content_hash[:12])
+
+    def _must_see_triggers(self) -> bool:
+        """A part that nobody can judge is a reject; one that nobody sees is lost."""
+        return not self.worker.ready or self._clock_ns() - self.camera.ready_ns >= _ACQUAINTANCE_NS
 
     def disarm(self) -> None:
         """Wants no more triggers; what is open gets its verdicts."""
@@ -324,7 +336,7 @@ class Line:
                 self._judge.lose_worker(incarnation, self._clock_ns())
             else:
                 self._judge.ledger.lose_camera(incarnation)
-                self._armed = False
+                self._armed, self._camera_knows = False, 0
             if child.exhausted and not (child is self.camera and self._ended):
                 raise _ended_for_good(child)
         self._change_over(now_ns)
@@ -365,8 +377,9 @@ class Line:
         if message.role == "worker":
             for process in self._beside.values():
                 process.worker_says(message.details)
-        if message.role == "camera" and message.state == "ended":
-            self._ended = True
+        else:
+            self._camera_knows = int(message.details.get("worker", 0)) if self.camera.alive else 0
+            self._ended = self._ended or message.state == "ended"
 
 
 def _ended_for_good(child: Child) -> FatalError:

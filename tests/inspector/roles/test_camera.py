@@ -124,14 +124,14 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
 @pytest.mark.parametrize("bench", [[picture("a"), picture("b")]], indirect=True)
 def test_the_gate_hears_of_a_part_before_its_frame_leaves(bench: Bench) -> None:
     bench.role.run()
-    assert bench.order == ["State", "Trigger", "frame", "Trigger", "frame", "State", "State"]
+    assert bench.order == ["State", "State", "Trigger", "frame", "Trigger", "frame", "State", "State"]
     assert bench.gate.of(Trigger) == [
         Trigger(trigger_key(2, number), 10, 1, None, name) for number, name in enumerate("ab")
     ]
     header, _pixels = bench.sender.sent[0]
     assert (header.width_px, header.height_px, header.triggered_ns, header.captured_ns) == (6, 4, 10, 20)
     assert header.deadline_ns == 10 + 5_000_000
-    assert [state.state for state in bench.gate.of(State)] == ["ready", "ended", "stopped"]
+    assert [state.state for state in bench.gate.of(State)] == ["ready", "running", "ended", "stopped"]
     assert bench.camera.calls == ["open", "start", "close"]
 
 
@@ -178,6 +178,13 @@ def test_a_source_on_demand_is_not_asked_while_nobody_can_take_its_frame(bench: 
 
 
 @pytest.mark.parametrize("bench", [[picture()]], indirect=True)
+def test_the_gate_is_told_at_once_which_worker_takes_the_frames(bench: Bench) -> None:
+    """The gate wants no trigger before. The clock of this test stands still: no heartbeat is due."""
+    bench.role.run()
+    assert [state.details["worker"] for state in bench.gate.of(State)] == [0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("bench", [[picture()]], indirect=True)
 def test_the_camera_is_closed_whatever_happens(bench: Bench) -> None:
     def lost(timeout_s: float) -> Capture | None:
         raise RuntimeError("driver crashed")
@@ -196,8 +203,8 @@ def test_what_happens_to_the_camera_is_counted_and_its_loss_told_at_once(bench: 
     """After a loss the camera's next word is an error that ends the process: the heartbeat would come too late."""
     bench.camera.events = lambda: {CameraEvent.ID_GAP: 2, CameraEvent.REPEATED: 7}  # type: ignore[attr-defined]
     bench.role.run()
-    assert bench.order == ["State", "Trigger", "Trigger", "Trigger", "State", "State", "State"]
-    ready, lost, *_ = [state.details for state in bench.gate.of(State)]
+    assert bench.order == ["State", "State", "Trigger", "Trigger", "Trigger", "State", "State", "State"]
+    _ready, ready, lost, *_ = [state.details for state in bench.gate.of(State)]
     assert "event_frame_missing" not in ready
     assert {name: count for name, count in lost.items() if name.startswith("event_")} == {
         "event_frame_missing": 2,
@@ -213,7 +220,7 @@ def test_light_and_focus_are_told_with_the_state(bench: Bench) -> None:
     bench.role.run()
     assert "brightness" not in bench.gate.of(State)[0].details
     told = bench.gate.of(State)[-1].details
-    assert told == {"malformed": 0, "brightness": 0.0, "white": 0.0, "sharpness": 0.0}
+    assert told == {"worker": 1, "malformed": 0, "brightness": 0.0, "white": 0.0, "sharpness": 0.0}
 
 
 class PausingCamera(Camera):

@@ -45,6 +45,10 @@ class Line:
         self.recipes: Any = type("R", (), {"active": type("A", (), {"recipe": type("H", (), {"content_hash": "ab"})})})
         self.socket = zmq.Context.instance().socket(zmq.PULL)
 
+    @property
+    def prepared(self) -> bool:
+        return self.camera.ready and self.worker.ready
+
     def arm(self) -> None:
         self.serving, self.state = True, "running"
         self.calls.append("arm")

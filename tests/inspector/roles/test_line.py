@@ -50,6 +50,7 @@ class Child:
         self.role = role
         self.incarnation = 1
         self.ready = True
+        self.ready_ns = 0
         self.alive = True
         self.restarts = 0
         self.retries = 0
@@ -292,20 +293,67 @@ def test_a_dead_camera_process_is_named_when_its_frame_never_came(bench: Bench) 
     assert said(bench.turn()) == [(NOT, Cause.CAMERA_LOST)]
 
 
-def test_triggers_are_wanted_once_the_worker_is_ready_and_again_from_a_new_camera_process(bench: Bench) -> None:
+def camera_says(worker: int, camera: int = 1) -> State:
+    """The camera process's heartbeat: the worker that it sends its frames to."""
+    return State("camera", camera, "running", details={"worker": worker})
+
+
+def test_no_trigger_is_wanted_before_the_camera_process_knows_the_worker(bench: Bench) -> None:
+    """Both were ready once, but the worker's room reached the camera process later, and the first part was a reject."""
     bench.worker.ready = False
     bench.turn()
     assert bench.camera.told == []
-    assert not bench.line.serving
     bench.worker.ready = True
-    bench.turn()
+    bench.turn(camera_says(0))
+    assert bench.camera.told == []
+    assert not bench.line.prepared
+    assert not bench.line.serving
+    bench.turn(camera_says(1))
     assert bench.camera.told == ["arm"]
     assert bench.line.serving
+
+
+def test_a_worker_that_was_replaced_before_the_first_trigger_is_not_the_one_to_know(bench: Bench) -> None:
+    bench.worker.ready, bench.worker.incarnation = True, 2
+    bench.turn(camera_says(1))
+    assert bench.camera.told == []
+    bench.turn(camera_says(2))
+    assert bench.camera.told == ["arm"]
+
+
+def test_a_new_camera_process_sees_triggers_at_once_where_no_worker_is_ready(bench: Bench) -> None:
+    bench.turn(camera_says(1))
     bench.camera.died = True
     bench.turn()
-    bench.worker.ready = False  # parts keep coming: a camera process is armed even while no worker is ready
+    bench.worker.ready = False  # parts keep coming: each must be a reject, none may be unseen
     bench.camera.alive = bench.camera.ready = True
     bench.turn()
+    assert bench.camera.told == ["arm", "arm"]
+
+
+def test_a_new_camera_process_waits_a_moment_for_the_worker_that_is_at_work(bench: Bench) -> None:
+    bench.turn(camera_says(1))
+    bench.camera.died = True
+    bench.turn(camera_says(1))
+    bench.camera.alive = bench.camera.ready = True
+    bench.camera.ready_ns, bench.camera.incarnation = bench.now_ns, 2
+    bench.turn(camera_says(1))  # of the former one
+    assert bench.camera.told == ["arm"]
+    bench.turn(camera_says(1, camera=2))
+    assert bench.camera.told == ["arm", "arm"]
+
+
+def test_a_new_camera_process_does_not_wait_for_long(bench: Bench) -> None:
+    bench.turn(camera_says(1))
+    bench.camera.died = True
+    bench.turn()
+    bench.camera.alive = bench.camera.ready = True
+    bench.camera.ready_ns, bench.camera.incarnation = bench.now_ns, 2
+    bench.now_ns += 1999 * MS
+    bench.turn(camera_says(0, camera=2))
+    assert bench.camera.told == ["arm"]
+    bench.now_ns += 1 * MS
+    bench.turn(camera_says(0, camera=2))
     assert bench.camera.told == ["arm", "arm"]
 
 
