@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from inspector.config.cameras import FolderCamera
 from inspector.config.schema import InspectorConfig, Line, Metrics, Verdicts, Worker
 from inspector.domain.errors import FatalError
 from inspector.domain.verdict import Decision, Verdict
-from inspector.roles.daemon import open_station, stop_signals
+from inspector.roles.daemon import Station, open_station, stop_signals
 
 #: Different pictures that the parts are made of.
 _PICTURES = 16
@@ -105,26 +106,66 @@ def measure_line(
         folder = Path(name)
         (folder / "parts").mkdir()
         write_pictures(folder / "parts", frame_px, parts)
-        config = InspectorConfig(
-            station="bench",
-            recipe=recipe,
-            camera=FolderCamera(kind="folder", path=folder / "parts", rate=offered),
-            line=Line(deadline_ms=deadline_ms),
-            worker=worker,
-            verdicts=Verdicts(endpoint=f"ipc://{folder}/verdicts.sock", log=folder / "verdicts.jsonl"),
-            metrics=Metrics(port=0),
-            runtime_dir=folder / "run",
-        )
+        config = line_config(folder, recipe, worker, offered, deadline_ms)
         watcher = _Watcher()
-        with open_station(config, os.environ, watcher=_last(watcher, parts)) as station:
-            with stop_signals(station.gate) if interruptible else nullcontext():
-                tally = station.gate.run()
-            stopped = station.gate.stopping and tally.triggered < parts
+        show_parts(config, parts, _last(watcher, parts), interruptible=interruptible)
+    return _summary(offered, watcher)
+
+
+def line_config(
+    folder: Path, recipe: Path, worker: Worker, offered: float | None, deadline_ms: float
+) -> InspectorConfig:
+    """A station whose camera plays the pictures in `folder`/parts; all that it writes comes into `folder` too."""
+    return InspectorConfig(
+        station="bench",
+        recipe=recipe,
+        camera=FolderCamera(kind="folder", path=folder / "parts", rate=offered),
+        line=Line(deadline_ms=deadline_ms),
+        worker=worker,
+        verdicts=Verdicts(endpoint=f"ipc://{folder}/verdicts.sock", log=folder / "verdicts.jsonl"),
+        metrics=Metrics(port=0),
+        runtime_dir=folder / "run",
+    )
+
+
+def show_parts(
+    config: InspectorConfig,
+    parts: int,
+    watcher: Callable[[Verdict], None],
+    *,
+    interruptible: bool = True,
+    clock_ns: Callable[[], int] = time.monotonic_ns,
+    beside: Callable[[Station], AbstractContextManager[None]] = lambda station: nullcontext(),
+) -> None:
+    """Runs a station until all of its parts have a verdict.
+
+    Args:
+        config: Its camera has `parts` parts.
+        parts: Number of parts.
+        watcher: Told every verdict.
+        interruptible: Stop in order at SIGINT and SIGTERM; False where this is not the main thread.
+        clock_ns: The gate's monotonic clock.
+        beside: Given the station before it runs; what it opens is closed after the run.
+
+    Raises:
+        FatalError: The station can't run, or a part has no verdict.
+        KeyboardInterrupt: It was stopped.
+    """
+    seen = 0
+
+    def watch(verdict: Verdict) -> None:
+        nonlocal seen
+        seen += 1
+        watcher(verdict)
+
+    with open_station(config, os.environ, watcher=watch, clock_ns=clock_ns) as station, beside(station):
+        with stop_signals(station.gate) if interruptible else nullcontext():
+            tally = station.gate.run()
+        stopped = station.gate.stopping and tally.triggered < parts
     if stopped:
         raise KeyboardInterrupt
-    if not tally.balanced or tally.pending or tally.triggered != parts or len(watcher.verdicts) != parts:
+    if not tally.balanced or tally.pending or tally.triggered != parts or seen != parts:
         raise FatalError(f"{parts} parts were shown, and the ledger says {tally}: a part was lost")
-    return _summary(offered, watcher)
 
 
 def _last(watcher: _Watcher, parts: int) -> Callable[[Verdict], None]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import torch
 
 from inspector.config.schema import Worker
@@ -16,23 +19,24 @@ from inspector.recipe.store import Recipe
 from inspector.roles.golden_check import prove
 
 
-def create_engine(settings: Worker, recipe: Recipe) -> Engine:
+def create_engine(settings: Worker, recipe: Recipe, clock_ns: Callable[[], int] = time.monotonic_ns) -> Engine:
     """The engine that the configuration asks for, warmed up and proven on the golden frame.
 
     Args:
         settings: Device, engine, precision, threads and batch size.
         recipe: Of the same precision.
+        clock_ns: Monotonic clock of the stamps on the scores, on the CPU.
 
     Raises:
         EngineError: The engine can't be had here, or the golden frame's score is not the recipe's.
     """
     torch.set_num_threads(settings.threads)
-    engine = _build(settings, recipe)
+    engine = _build(settings, recipe, clock_ns)
     prove(engine.warm_up(recipe.golden_frame()), recipe.manifest.golden)
     return engine
 
 
-def _build(settings: Worker, recipe: Recipe) -> Engine:
+def _build(settings: Worker, recipe: Recipe, clock_ns: Callable[[], int]) -> Engine:
     manifest = recipe.manifest
     preprocess = Preprocess(manifest.geometry, manifest.normalisation)
     if settings.chosen_engine == "cuda":
@@ -41,7 +45,7 @@ def _build(settings: Worker, recipe: Recipe) -> Engine:
         return build_cuda_engine(preprocess, load_network(recipe), settings.precision, max_batch=settings.max_batch)
     network = fold_batch_norms(load_network(recipe))
     if settings.chosen_engine == "pytorch":
-        return EagerEngine(preprocess, network, device=settings.device, max_batch=settings.max_batch)
+        return EagerEngine(preprocess, network, device=settings.device, max_batch=settings.max_batch, clock_ns=clock_ns)
     from inspector.engines.openvino_cpu import OpenVinoEngine  # a second to load, which others need not wait for
 
     assert settings.precision != "float16"  # the configuration's own rule
@@ -55,4 +59,5 @@ def _build(settings: Worker, recipe: Recipe) -> Engine:
         precision=settings.precision,
         threads=settings.threads,
         max_batch=settings.max_batch,
+        clock_ns=clock_ns,
     )

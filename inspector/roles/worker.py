@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import zmq
 
 from inspector.domain.errors import EngineError, FatalError, PartError, RecipeError
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Frame
 from inspector.domain.verdict import Cause
 from inspector.engines.base import Engine, PipelinedEngine, Scored
 from inspector.recipe.geometry import check_frame
@@ -143,7 +143,7 @@ class WorkerRole:
                 self._refuse(frame.header, error.cause, received_ns, kept)
         return taken
 
-    def _usable(self, frame: ReceivedFrame, now_ns: int) -> Pixels:
+    def _usable(self, frame: ReceivedFrame, now_ns: int) -> Frame:
         if frame.pixels is None:
             raise PartError(frame.problem, "the frame came without its pixels")
         if now_ns >= frame.header.deadline_ns:
@@ -243,21 +243,32 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(text in str(error) for text in ("allocate memory", "bad_alloc"))
 
 
-def work(job: Job) -> None:
-    """Runs the worker until it is told to stop."""
+def work(job: Job, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
+    """Runs the worker until it is told to stop.
+
+    Args:
+        job: The orders.
+        clock_ns: Monotonic clock.
+    """
     from inspector.roles.engine import create_engine  # seconds to load, which a worker without torch need not wait for
 
     recipe = load_recipe(job.config.recipe)
     if recipe.content_hash != job.recipe_hash:
         raise RecipeError(f"{recipe.folder}: changed since the daemon started; restart the daemon to take it up")
-    engine = create_engine(job.config.worker, recipe)
+    engine = create_engine(job.config.worker, recipe, clock_ns)
     gc.collect()
     gc.freeze()  # a full collection with torch loaded takes a tenth of a second
     golden = GoldenCheck(recipe.golden_frame(), recipe.manifest.golden, job.config.worker.golden_check_s)
-    serve(job, recipe, engine, golden)
+    serve(job, recipe, engine, golden, clock_ns)
 
 
-def serve(job: Job, recipe: Recipe, engine: Engine, golden: GoldenCheck | None = None) -> None:
+def serve(
+    job: Job,
+    recipe: Recipe,
+    engine: Engine,
+    golden: GoldenCheck | None = None,
+    clock_ns: Callable[[], int] = time.monotonic_ns,
+) -> None:
     """Runs the loop between its sockets until it is told to stop.
 
     Args:
@@ -265,6 +276,7 @@ def serve(job: Job, recipe: Recipe, engine: Engine, golden: GoldenCheck | None =
         recipe: Of the engine.
         engine: Warmed up.
         golden: Proves the engine again from time to time; None never does.
+        clock_ns: Monotonic clock.
     """
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     gate = GateOutbox(context, job.gate_endpoint)
@@ -275,7 +287,7 @@ def serve(job: Job, recipe: Recipe, engine: Engine, golden: GoldenCheck | None =
     taps = open_taps(context, job, recipe)
     try:
         geometry = recipe.manifest.geometry
-        WorkerRole(job, geometry, engine, receiver, gate, Lifeline(), taps=taps, golden=golden).run()
+        WorkerRole(job, geometry, engine, receiver, gate, Lifeline(), clock_ns, taps, golden).run()
     finally:
         if taps is not None:
             taps.close()
