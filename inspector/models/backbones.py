@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import cast
 
-import torchvision.models
 from torch import Tensor, nn
 
 from inspector.models import bundled
@@ -139,6 +138,8 @@ def backbone_names() -> tuple[str, ...]:
 
 def torchvision_model(name: str) -> nn.Module:
     """The whole torchvision model with random weights, in torchvision's state-dict layout."""
+    import torchvision.models  # as long to load as torch, which workers with the bundled pair need not wait for
+
     return cast("nn.Module", torchvision.models.get_model(name, weights=None))
 
 
