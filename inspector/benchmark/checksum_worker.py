@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from inspector.domain.errors import RecipeError
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Frame, Pixels, pixels_of
 from inspector.engines.base import Scored
 from inspector.recipe.store import load_recipe
 from inspector.roles.job import Job, run_child
-from inspector.roles.worker import serve
+from inspector.roles.worker import Duty, serve
 
 #: Scores lie from 0 to below this.
 LARGEST = 1 << 32
@@ -41,10 +41,10 @@ class ChecksumEngine:
         """The frame's checksum."""
         return checksum(frame)
 
-    def infer(self, frames: Sequence[Pixels]) -> list[Scored]:
+    def infer(self, frames: Sequence[Frame]) -> list[Scored]:
         """Checksums of the frames."""
         copied_ns = time.monotonic_ns()
-        return [Scored(checksum(frame), copied_ns, time.monotonic_ns()) for frame in frames]
+        return [Scored(checksum(pixels_of(frame)), copied_ns, time.monotonic_ns()) for frame in frames]
 
 
 def work(job: Job) -> None:
@@ -53,10 +53,13 @@ def work(job: Job) -> None:
     Raises:
         RecipeError: The recipe is one that can inspect.
     """
-    recipe = load_recipe(job.config.recipe)
-    if not recipe.manifest.random_weights:
-        raise RecipeError(f"{recipe.folder}: the checksum worker is for trials; it must not judge by a real recipe")
-    serve(job, recipe, ChecksumEngine())
+    duties = []
+    for line in job.lines:
+        recipe = load_recipe(line.config.recipe)
+        if not recipe.manifest.random_weights:
+            raise RecipeError(f"{recipe.folder}: the checksum worker is for trials; it must not judge by a real recipe")
+        duties.append(Duty([line], recipe, ChecksumEngine()))
+    serve(duties)
 
 
 if __name__ == "__main__":

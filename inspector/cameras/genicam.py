@@ -34,6 +34,7 @@ class GenicamCamera:
         environ: Environment.
         memory: Folder in which the camera's model is kept for the next camera process of the run.
         allocate: Memory for the frames.
+        raw_bayer: Give frames of Bayer formats as a `Mosaic`.
     """
 
     on_demand = False
@@ -46,9 +47,11 @@ class GenicamCamera:
         environ: Mapping[str, str] = os.environ,
         memory: Path | None = None,
         allocate: Allocate = new_pixels,
+        raw_bayer: bool = False,
     ) -> None:
         self._config = config
         self._allocate = allocate
+        self._raw_bayer = raw_bayer
         self._memory = memory
         self._clock_ns = clock_ns
         self._sleep = sleep
@@ -119,6 +122,7 @@ class GenicamCamera:
             missed=missed,
             pulses=pulses,
             allocate=self._allocate,
+            raw_bayer=self._raw_bayer,
             clock_ns=self._clock_ns,
             sleep=self._sleep,
         )

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.domain.frame import Allocate, Pixels, new_pixels
+from inspector.cameras.bayer import demosaiced
+from inspector.domain.frame import SMALLEST_MOSAIC_PX, Allocate, Frame, Mosaic, PixelFormat, Pixels, new_pixels
 
 #: A step of the frame ids of this size or more is a counter that was set anew, not a loss: half the range of
 #: the 16-bit ids of GigE Vision 1, as in serial number arithmetic (RFC 1982).
@@ -73,11 +74,11 @@ _FORMATS: dict[int, _Format] = {
     },
 }
 
-_DEMOSAIC = {
-    "RGGB": cv2.COLOR_BayerRGGB2RGB,
-    "GRBG": cv2.COLOR_BayerGRBG2RGB,
-    "GBRG": cv2.COLOR_BayerGBRG2RGB,
-    "BGGR": cv2.COLOR_BayerBGGR2RGB,
+_BAYER = {
+    "RGGB": PixelFormat.BAYER_RG8,
+    "GRBG": PixelFormat.BAYER_GR8,
+    "GBRG": PixelFormat.BAYER_GB8,
+    "BGGR": PixelFormat.BAYER_BG8,
 }
 
 #: Names of the pixel formats that are supported.
@@ -111,20 +112,24 @@ class ShortBuffer(Exception):  # noqa: N818  says what the buffer is
     """The buffer holds fewer bytes than its layout needs."""
 
 
-def copy_pixels(data: bytes, layout: Layout, filled_bytes: int, allocate: Allocate = new_pixels) -> Pixels:
+def copy_pixels(
+    data: bytes, layout: Layout, filled_bytes: int, allocate: Allocate = new_pixels, *, raw_bayer: bool = False
+) -> Frame:
     """Copies the image out of a buffer, which the producer will write to again.
 
-    Of 10 and 12 bits the upper 8 are kept. Bayer patterns are demosaiced (bilinear, OpenCV). YUV is taken as
-    full range with the weights of ITU-R BT.601, as JPEG has it.
+    Of 10 and 12 bits the upper 8 are kept, and then Bayer patterns are demosaiced (bilinear, OpenCV), unless they are
+    wanted raw. YUV is taken as full range with the weights of ITU-R BT.601, as JPEG has it.
 
     Args:
         data: The whole buffer.
         layout: Where the image lies in it.
         filled_bytes: How much of the buffer was filled.
         allocate: Memory for the image.
+        raw_bayer: Leave Bayer patterns to who gets them.
 
     Returns:
-        uint8, (H, W) for Mono formats and (H, W, 3) RGB for the others, C-contiguous and owned.
+        uint8, (H, W) for Mono formats and (H, W, 3) RGB for the others, C-contiguous and owned; a `Mosaic` of such
+        memory for Bayer formats with `raw_bayer`.
 
     Raises:
         UnsupportedFormat: The pixel format has no rule here.
@@ -141,7 +146,15 @@ def copy_pixels(data: bytes, layout: Layout, filled_bytes: int, allocate: Alloca
         )
     lines = _lines(data, layout, filled_bytes, known.name)
     values = _high_bytes(lines, known, layout.width_px)
-    return _in_colour(values, known, layout, allocate)
+    if known.colour not in _BAYER:
+        return _in_colour(values, known, layout, allocate)
+    smallest = SMALLEST_MOSAIC_PX
+    if min(values.shape) < smallest:
+        size = f"{layout.width_px} x {layout.height_px}"
+        raise UnsupportedFormat(f"{known.name} needs {smallest} x {smallest} pixels at least, not {size}")
+    if raw_bayer:
+        return Mosaic(_copy(values, allocate), _BAYER[known.colour])
+    return demosaiced(Mosaic(np.ascontiguousarray(values), _BAYER[known.colour]), allocate)
 
 
 def _lines(data: bytes, layout: Layout, filled_bytes: int, name: str) -> NDArray[np.uint8]:
@@ -190,10 +203,6 @@ def _in_colour(values: NDArray[np.uint8], known: _Format, layout: Layout, alloca
     height_px, width_px = layout.height_px, layout.width_px
     if not known.colour:
         return _copy(values, allocate)
-    if known.colour in _DEMOSAIC:
-        if min(height_px, width_px) < 2:
-            raise UnsupportedFormat(f"{known.name} needs 2 x 2 pixels at least, not {width_px} x {height_px}")
-        return _convert(np.ascontiguousarray(values), _DEMOSAIC[known.colour], allocate)
     if known.colour in ("YUYV", "UYVY"):
         if width_px % 2:
             raise UnsupportedFormat(f"{known.name} needs an even Width, not {width_px}")
@@ -201,7 +210,7 @@ def _in_colour(values: NDArray[np.uint8], known: _Format, layout: Layout, alloca
         y, u, v = ((slice(0, 4, 2), 1, 3), (slice(1, 4, 2), 0, 2))[known.colour == "UYVY"]
         chroma = [np.repeat(pairs[..., place], 2, axis=1) for place in (v, u)]
         planes = np.dstack([pairs[..., y].reshape(height_px, width_px), *chroma])
-        return _convert(planes, cv2.COLOR_YCrCb2RGB, allocate)
+        return np.asarray(cv2.cvtColor(planes, cv2.COLOR_YCrCb2RGB, dst=allocate(planes.shape)), np.uint8)
     pixels = values.reshape(height_px, width_px, -1)
     return _copy(pixels[..., ::-1] if known.colour == "BGR" else pixels[..., :3], allocate)
 
@@ -210,12 +219,6 @@ def _copy(pixels: Pixels, allocate: Allocate) -> Pixels:
     copy = allocate(pixels.shape)
     np.copyto(copy, pixels)
     return copy
-
-
-def _convert(picture: NDArray[np.uint8], code: int, allocate: Allocate) -> Pixels:
-    """OpenCV's conversion to RGB, written where it is to lie."""
-    memory = allocate((*picture.shape[:2], 3))
-    return np.asarray(cv2.cvtColor(picture, code, dst=memory), np.uint8)
 
 
 def frames_lost(last: int, now: int, *, gige: bool) -> int | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from inspector.cameras.genicam_frames import Layout, ShortBuffer, UnsupportedFormat, copy_pixels, frames_lost
 from inspector.domain.camera_events import CameraEvent
 from inspector.domain.errors import CameraError
-from inspector.domain.frame import Allocate, Capture, Pixels, new_pixels
+from inspector.domain.frame import Allocate, Capture, Frame, new_pixels
 from inspector.domain.verdict import Cause
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class FrameStream:
         missed: Counts the triggers that the camera could not take.
         pulses: Finds them by the pulses that came before a frame.
         allocate: Memory for the frames.
+        raw_bayer: Leave frames of Bayer formats as they are.
 
     Attributes:
         name: Model and serial number of the camera.
@@ -65,6 +66,7 @@ class FrameStream:
         missed: MissedTriggerCounter | None = None,
         pulses: PulseCounter | None = None,
         allocate: Allocate = new_pixels,
+        raw_bayer: bool = False,
     ) -> None:
         self._acquirer = acquirer
         self._driver = driver
@@ -81,6 +83,7 @@ class FrameStream:
         self._untaken = 0
         self._untaken_before = 0
         self._allocate = allocate
+        self._raw_bayer = raw_bayer
         self._guarded_ns = 0
         self._incomplete = driver.IncompleteFrames()
         self._acquirer.add_callback(acquirer.Events.INCOMPLETE_BUFFER, self._incomplete)
@@ -237,7 +240,7 @@ class FrameStream:
             source += f" at {device_ns} ns"
         self._count_lost(frame_id, count)
         problem = None
-        pixels: Pixels | None = None
+        pixels: Frame | None = None
         try:
             pixels = self._pixels(buffer)
         except ShortBuffer as error:
@@ -279,7 +282,7 @@ class FrameStream:
         self._underruns = underruns
         self._incomplete_before = 0
 
-    def _pixels(self, buffer: Any) -> Pixels:
+    def _pixels(self, buffer: Any) -> Frame:
         height_px = buffer.height
         layout = Layout(
             buffer.pixel_format,
@@ -291,7 +294,7 @@ class FrameStream:
         )
         data = buffer.raw_buffer
         filled_bytes = self._info(lambda: buffer.size_filled, 0) or len(data)
-        return copy_pixels(data, layout, filled_bytes, self._allocate)
+        return copy_pixels(data, layout, filled_bytes, self._allocate, raw_bayer=self._raw_bayer)
 
     def _info(self, read: Callable[[], Any], otherwise: Any) -> Any:
         """An optional piece of information about a buffer."""

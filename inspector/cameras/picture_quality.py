@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from inspector.domain.frame import Pixels
+from inspector.cameras.bayer import demosaiced
+from inspector.domain.frame import Frame, Mosaic, Pixels
 
 #: Side of the thumbnails that are compared; larger frames are averaged down to it, which takes their noise away.
 _THUMBNAIL_PX = 64
@@ -71,11 +72,12 @@ def measure(pixels: Pixels) -> Quality:
     )
 
 
-def glance(pixels: Pixels) -> dict[str, float]:
+def glance(frame: Frame) -> dict[str, float]:
     """Light and focus at a glance, for every picture of a running line: a tenth of a millisecond, whatever its size.
 
     Args:
-        pixels: uint8, (H, W) grey or (H, W, 3) RGB.
+        frame: uint8, (H, W) grey or (H, W, 3) RGB, or a `Mosaic`: each of its cells is a pixel of the grid, and its
+            middle is demosaiced.
 
     Returns:
         "brightness": mean of a grid of pixels, 0 to 1. "white": share of that grid at 255, 0 to 1. "sharpness":
@@ -85,11 +87,8 @@ def glance(pixels: Pixels) -> dict[str, float]:
     >>> glance(np.full((8, 8), 255, np.uint8))
     {'brightness': 1.0, 'white': 1.0, 'sharpness': 0.0}
     """
-    height_px, width_px = pixels.shape[:2]
-    rows, columns = (max(1, side // _GRID) for side in (height_px, width_px))
-    grid = pixels[::rows, ::columns]
-    top, left = (max(0, (side - _MIDDLE_PX) // 2) for side in (height_px, width_px))
-    middle = _grey(np.ascontiguousarray(pixels[top : top + _MIDDLE_PX, left : left + _MIDDLE_PX]))
+    grid = _grid(frame)
+    middle = _grey(_middle(frame))
     return {
         "brightness": float(grid.mean()) / 255,
         "white": float((grid == 255).mean()),
@@ -114,3 +113,28 @@ def difference(first: Pixels, second: Pixels) -> float:
 
 def _grey(pixels: Pixels) -> Pixels:
     return pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _grid(frame: Frame) -> Pixels:
+    """Some pixels of all over a frame; of a mosaic some of its cells, each as a pixel: (h, w) grey or (h, w, 3) RGB."""
+    if not isinstance(frame, Mosaic):
+        return _thinned(frame)
+    height_px, width_px = (side // 2 * 2 for side in frame.shape)
+    row, column = frame.pixel_format.red or (0, 0)
+    places = ((row, column), (row, 1 - column), (1 - row, column), (1 - row, 1 - column))
+    red, green, other_green, blue = (_thinned(frame.pixels[y:height_px:2, x:width_px:2]) for y, x in places)
+    return np.stack([red, cv2.addWeighted(green, 0.5, other_green, 0.5, 0), blue], axis=-1)
+
+
+def _thinned(pixels: Pixels) -> Pixels:
+    rows, columns = (max(1, side // _GRID) for side in pixels.shape[:2])
+    return pixels[::rows, ::columns]
+
+
+def _middle(frame: Frame) -> Pixels:
+    """The middle of a frame at full resolution."""
+    top, left = (max(0, (side - _MIDDLE_PX) // 2) // 2 * 2 for side in frame.shape[:2])  # a mosaic's cells stay whole
+    place = slice(top, top + _MIDDLE_PX), slice(left, left + _MIDDLE_PX)
+    if isinstance(frame, Mosaic):
+        return demosaiced(Mosaic(np.ascontiguousarray(frame.pixels[place]), frame.pixel_format))
+    return np.ascontiguousarray(frame[place])

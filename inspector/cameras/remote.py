@@ -32,7 +32,7 @@ from inspector.cameras.remote_protocol import (
 from inspector.config import cameras as settings
 from inspector.config.keys import public_key, secret_key
 from inspector.domain.errors import CameraError
-from inspector.domain.frame import Allocate, Capture, Pixels, new_pixels
+from inspector.domain.frame import Allocate, Capture, Frame, new_pixels
 from inspector.domain.verdict import Cause
 
 _PING_NS = 200_000_000
@@ -53,6 +53,7 @@ class RemoteCamera:
         config: Where the camera is, keys, time limit.
         memory: Folder in which the next number is kept for the next camera process of the run.
         allocate: Memory for the frames.
+        raw_bayer: Have frames of Bayer formats sent as they are, for a `Mosaic`.
         clock_ns: Monotonic clock.
     """
 
@@ -63,11 +64,13 @@ class RemoteCamera:
         config: settings.RemoteCamera,
         memory: Path | None = None,
         allocate: Allocate = new_pixels,
+        raw_bayer: bool = False,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._config = config
         self._memory = None if memory is None else memory / _MEMORY
         self._allocate = allocate
+        self._raw_bayer = raw_bayer
         self._clock_ns = clock_ns
         self._clock = RemoteClock()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -174,7 +177,7 @@ class RemoteCamera:
         self._welcome, self._pongs = False, 0
         self._waiting.clear()
         self._asked_ns = None
-        self._send(Hello(run, sequence, self._config.window_frames).encode())
+        self._send(Hello(run, sequence, self._config.window_frames, self._raw_bayer).encode())
         until_ns = self._clock_ns() + round(max(self._config.lost_after_s, 2.0) * 1e9)
         while not self._welcome or self._pongs < _FIRST_PINGS:
             now_ns = self._clock_ns()
@@ -259,13 +262,14 @@ class RemoteCamera:
         self._waiting.popleft()
         self._expected += 1
         self._last_ns = triggered_ns
-        pixels: Pixels | None = None
+        frame: Frame | None = None
         if header.problem is None:
             pixels = self._allocate(header.shape)
             np.copyto(pixels, np.frombuffer(rest[0], np.uint8).reshape(header.shape))
+            frame = header.frame(pixels)
             self._send(Taken(self._expected).encode())
         captured_ns = triggered_ns + max(0, header.captured_ns - header.triggered_ns)
-        return Capture(pixels, triggered_ns, captured_ns, header.source, header.problem)
+        return Capture(frame, triggered_ns, captured_ns, header.source, header.problem)
 
     def _lost(self, next_ns: int, next_sequence: int) -> Capture:
         """A capture that was lost on the way; its trigger is put evenly between those before and behind it."""

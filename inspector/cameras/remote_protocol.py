@@ -10,14 +10,16 @@ from __future__ import annotations
 import enum
 import struct
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar, TypeVar
 
 from inspector.domain.errors import InspectionError
+from inspector.domain.frame import Frame, PixelFormat, Pixels
 from inspector.domain.verdict import Cause
 
 _HEAD = struct.Struct("<4sHH")
 _MAGIC = b"INRC"
-_VERSION = 1
+_VERSION = 2
 #: A run of the camera's server is told from another by this many random bytes.
 RUN_BYTES = 16
 #: Longest label or text in bytes; longer ones are cut.
@@ -101,14 +103,16 @@ class Hello(_Message):
         run: Of the server, if the station's run knows it from before; zeros if not.
         sequence: Number of the next capture that it expects of that run.
         window: Frames with pixels that may be on their way.
+        raw_bayer: It takes frames of Bayer formats as the sensor made them.
     """
 
     run: bytes
     sequence: int
     window: int
+    raw_bayer: bool = False
 
     _kind: ClassVar[Kind] = Kind.HELLO
-    _layout: ClassVar[struct.Struct] = struct.Struct("<16sQI")
+    _layout: ClassVar[struct.Struct] = struct.Struct("<16sQI?")
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ class CaptureHeader:
         captured_ns: The server's monotonic clock.
         width_px: Columns; 0 without pixels.
         height_px: Rows; 0 without pixels.
-        channels: 1 or 3; 0 without pixels.
+        pixel_format: Layout of the pixels; None without.
         problem: Why there are no pixels; None if there are.
         source: Label of the frame.
     """
@@ -197,7 +201,7 @@ class CaptureHeader:
     captured_ns: int
     width_px: int
     height_px: int
-    channels: int
+    pixel_format: PixelFormat | None
     problem: Cause | None
     source: str
 
@@ -205,18 +209,22 @@ class CaptureHeader:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the pixels: (H, W) or (H, W, 3)."""
-        return (self.height_px, self.width_px) if self.channels == 1 else (self.height_px, self.width_px, self.channels)
+        """Shape of the pixels: (H, W) or (H, W, 3); (0,) without."""
+        return (0,) if self.pixel_format is None else self.pixel_format.shape(self.width_px, self.height_px)
 
     @property
     def pixel_bytes(self) -> int:
         """Bytes that the pixels have."""
-        return self.height_px * self.width_px * self.channels
+        return prod(self.shape)
+
+    def frame(self, pixels: Pixels) -> Frame | None:
+        """The frame that the pixels are; None without."""
+        return None if self.pixel_format is None else self.pixel_format.frame(pixels)
 
     def encode(self) -> bytes:
         """The message's bytes."""
         problem = 0 if self.problem is None else _CAUSES.index(self.problem) + 1
-        numbers = self.width_px, self.height_px, self.channels, problem
+        numbers = self.width_px, self.height_px, self.pixel_format or 0, problem
         return (
             plain(Kind.CAPTURE)
             + self._layout.pack(self.sequence, self.triggered_ns, self.captured_ns, *numbers)
@@ -229,14 +237,15 @@ class CaptureHeader:
         start = _HEAD.size + cls._layout.size
         if kind_of(data) is not Kind.CAPTURE or len(data) < start:
             raise ProtocolError(f"{len(data)} bytes are no CAPTURE")
-        sequence, triggered_ns, captured_ns, width_px, height_px, channels, problem = cls._layout.unpack_from(
+        sequence, triggered_ns, captured_ns, width_px, height_px, pixel_format, problem = cls._layout.unpack_from(
             data, _HEAD.size
         )
-        if problem > len(_CAUSES) or channels not in (0, 1, 3) or (problem == 0) != (channels > 0):
+        if problem > len(_CAUSES) or pixel_format not in (0, *PixelFormat) or (problem == 0) != (pixel_format > 0):
             raise ProtocolError("CAPTURE with neither pixels nor a problem that is known")
         cause = _CAUSES[problem - 1] if problem else None
         source = data[start:].decode("utf-8", "replace")
-        return cls(sequence, triggered_ns, captured_ns, width_px, height_px, channels, cause, source)
+        layout = PixelFormat(pixel_format) if pixel_format else None
+        return cls(sequence, triggered_ns, captured_ns, width_px, height_px, layout, cause, source)
 
 
 def failed(text: str) -> bytes:

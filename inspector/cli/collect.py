@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from inspector.cameras.bayer import demosaiced
 from inspector.cameras.picture_quality import Quality, difference, measure, thumbnail
 from inspector.cli.snapshot import captures, running, write_picture
 from inspector.config.cameras import CameraConfig
@@ -78,16 +79,17 @@ class Collector:
         if capture.pixels is None:
             self.result.unusable[capture.problem.value if capture.problem else "no picture"] += 1
             return
-        small = thumbnail(capture.pixels)
+        pixels = demosaiced(capture.pixels)
+        small = thumbnail(pixels)
         if any(difference(small, other) < self._least_difference for other in self._thumbnails):
             self.result.alike += 1
             return
         self._thumbnails.append(small)
         path = self._folder / f"{self._next:06d}.png"
-        write_picture(path, capture.pixels)
+        write_picture(path, pixels)
         self._next += 1
         self.result.saved += 1
-        self._warn(path.name, measure(capture.pixels))
+        self._warn(path.name, measure(pixels))
 
     def _warn(self, name: str, quality: Quality) -> None:
         for warning in quality.warnings():

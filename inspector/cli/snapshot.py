@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 
 from inspector.cameras.base import Camera, SourceEnded
+from inspector.cameras.bayer import demosaiced
 from inspector.cameras.factory import create_camera
 from inspector.cameras.picture_quality import measure
 from inspector.config.cameras import CameraConfig
@@ -44,8 +45,9 @@ def take_snapshot(config: CameraConfig, path: Path, patience_s: float) -> str:
                 if problems < 10:
                     continue
                 raise CameraError(f"the last {problems} frames could not be used: {capture.problem}")
-            write_picture(path, capture.pixels)
-            return _told(path, capture, capture.pixels)
+            pixels = demosaiced(capture.pixels)
+            write_picture(path, pixels)
+            return _told(path, capture, pixels)
     raise CameraError("the source ended without a frame")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Frame, Pixels
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Engine(Protocol):
             The golden frame's score.
         """
 
-    def infer(self, frames: Sequence[Pixels]) -> list[Scored]:
-        """Scores of 1 to `max_batch` frames, in their order.
+    def infer(self, frames: Sequence[Frame]) -> list[Scored]:
+        """Scores of 1 to `max_batch` frames, in their order. A mosaic has the score of the picture that it makes.
 
         Raises:
             EngineError: The device is in a state that only a new process mends.
@@ -52,7 +52,7 @@ class PipelinedEngine(Engine, Protocol):
 
     depth: int
 
-    def submit(self, frames: Sequence[Pixels]) -> Any:
+    def submit(self, frames: Sequence[Frame]) -> Any:
         """Takes a batch of 1 to `max_batch` frames; at most `depth` may be on their way.
 
         Returns:

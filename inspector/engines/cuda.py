@@ -1,4 +1,8 @@
-"""The engine for NVIDIA GPUs: one CUDA graph for each batch size, copies beside the computation."""
+"""The engine for NVIDIA GPUs: one CUDA graph for each batch size, copies beside the computation.
+
+Raw Bayer frames are copied as they are, a third of the bytes, and demosaiced by a graph that goes before the network's,
+which knows pictures only: whatever cameras send, there is one set of network graphs.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from inspector.domain.errors import EngineError
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Frame, Mosaic, PixelFormat, Pixels, pixels_of
 from inspector.domain.precision import Precision
 from inspector.engines.base import Scored
 from inspector.engines.batching import batch_sizes, padded
 from inspector.engines.cuda_device import Device, Mark
+from inspector.engines.frame_tensors import Demosaics, in_colour
 from inspector.engines.in_flight import Flights
 
 DTYPES: dict[Precision, torch.dtype] = {
@@ -32,7 +37,7 @@ _DEPTH = 2
 _TRIALS = 5
 
 
-class BatchPreprocess(Protocol):
+class BatchPreprocess(Demosaics, Protocol):
     """Frames of one size to network inputs, on the device."""
 
     def to(self, device: torch.device) -> object:
@@ -69,19 +74,27 @@ class _Buffers:
 
     Attributes:
         frames: uint8, as many as the largest batch has, on the device; None where their size isn't known beforehand.
+        mosaics: uint8, (B, H, W): the raw ones among them; None where the size isn't known, or no frame has colours.
+        formats: uint8, (B,): the `PixelFormat` of each frame of a batch with mosaics.
         images: Network inputs where the graphs begin with these.
         scores: float32, on the device.
         host_scores: float32, on the host.
+        host_formats: uint8, on the host.
         staging: Host memory for each frame of a batch that does not lie in registered memory.
         graphs: By batch size.
+        demosaics: By batch size; from `mosaics` to `frames`.
     """
 
     frames: Tensor | None
+    mosaics: Tensor | None
+    formats: Tensor
     images: Tensor | None
     scores: Tensor
     host_scores: Tensor
+    host_formats: Tensor
     staging: list[Tensor]
     graphs: dict[int, Callable[[], None]] = field(default_factory=dict)
+    demosaics: dict[int, Callable[[], None]] = field(default_factory=dict)
 
 
 class CudaEngine:
@@ -98,8 +111,8 @@ class CudaEngine:
         device: Where it runs.
         input_px: H and W of the network's input.
         tiles: Network inputs that the preprocessing makes of a frame, T.
-        frame_shape: (H, W) or (H, W, 3) of every frame: preprocessing is part of the graph then. None takes frames of
-            any size and does it before the graph.
+        frame_shape: (H, W) or (H, W, 3) of every picture: preprocessing is part of the graph then, and where there are
+            colours, mosaics of this size are taken too. None takes frames of any size and does it before the graph.
         precision: Arithmetic of the body.
         max_batch: Largest batch.
         clock_ns: Monotonic clock.
@@ -149,22 +162,36 @@ class CudaEngine:
             for size in reversed(self._sizes):  # the largest first: the others fit into its memory
                 with _fatal(f"capturing the network for batches of {size}, set worker.engine: pytorch to do without"):
                     buffers.graphs[size] = device.capture(partial(self._work, buffers, size), self._compute)
+            if buffers.mosaics is not None:
+                for size in reversed(self._sizes):
+                    with _fatal(f"capturing the demosaicing for batches of {size}"):
+                        work = partial(self._demosaic, buffers, size)
+                        buffers.demosaics[size] = device.capture(work, self._compute)
 
     def warm_up(self, frame: Pixels) -> float:
-        """As `Engine.warm_up`: each size in each set of buffers; also learns how long each size takes."""
+        """As `Engine.warm_up`: each size in each set of buffers, of pictures and of mosaics; also learns how long each
+        size takes.
+        """
+        one_colour = frame if frame.ndim == 2 else np.ascontiguousarray(frame[..., 1])
+        mosaic = Mosaic(one_colour, PixelFormat.BAYER_RG8)
         slowest_ns = 0
         for size in self._sizes:
-            taken_ns = []
-            for _ in range(_TRIALS):
-                begun_ns = self._clock_ns()
-                for ticket in [self.submit([frame] * size) for _ in range(_DEPTH)]:
-                    self.collect(ticket)
-                taken_ns.append((self._clock_ns() - begun_ns) // _DEPTH)
-            slowest_ns = max(slowest_ns, sorted(taken_ns)[_TRIALS // 2])
+            for sample in (frame, mosaic) if self._takes(mosaic) else (frame,):
+                slowest_ns = max(slowest_ns, self._time_ns([sample] * size))
             self._expected_ns[size] = slowest_ns
         return self.infer([frame])[0].score
 
-    def infer(self, frames: Sequence[Pixels]) -> list[Scored]:
+    def _time_ns(self, batch: Sequence[Frame]) -> int:
+        """Median time that a batch takes where another follows it."""
+        taken_ns = []
+        for _ in range(_TRIALS):
+            begun_ns = self._clock_ns()
+            for ticket in [self.submit(batch) for _ in range(_DEPTH)]:
+                self.collect(ticket)
+            taken_ns.append((self._clock_ns() - begun_ns) // _DEPTH)
+        return sorted(taken_ns)[_TRIALS // 2]
+
+    def infer(self, frames: Sequence[Frame]) -> list[Scored]:
         """As `Engine.infer`."""
         return self.collect(self.submit(frames))
 
@@ -179,11 +206,11 @@ class CudaEngine:
         address = memory.ctypes.data
         self._registered.append((address, address + memory.nbytes))
 
-    def submit(self, frames: Sequence[Pixels]) -> Ticket:
+    def submit(self, frames: Sequence[Frame]) -> Ticket:
         """As `PipelinedEngine.submit`."""
         size = padded(len(frames), self._sizes)
         for frame in frames:
-            if self._frame_shape not in (None, frame.shape):
+            if not self._takes(frame):
                 raise ValueError(f"a frame of shape {frame.shape}, {self._frame_shape} was prepared for")
         index = self._flights.begin()
         buffers = self._buffers[index]
@@ -191,11 +218,18 @@ class CudaEngine:
             kept: list[Tensor] = []
             begun = self._copy_in.mark()
             targets = [self._copy_frame(buffers, row, frame, kept) for row, frame in enumerate(frames)]
+            formats = [PixelFormat.of(frame) for frame in frames]
+            raw = buffers.mosaics is not None and any(one.red is not None for one in formats)
+            if raw:
+                buffers.host_formats[: len(formats)] = torch.tensor(formats, dtype=torch.uint8)
+                self._copy_in.copy(buffers.formats, buffers.host_formats)
             copied = self._copy_in.mark()
             self._compute.after(copied)
             if buffers.images is not None:
-                for row, target in enumerate(targets):
-                    self._compute.run(partial(self._prepare, buffers.images, row, target))
+                for row, (target, pixel_format) in enumerate(zip(targets, formats, strict=True)):
+                    self._compute.run(partial(self._prepare, buffers.images, row, target, pixel_format))
+            elif raw:
+                self._compute.run(buffers.demosaics[size])
             self._compute.run(buffers.graphs[size])
             self._copy_out.after(self._compute.mark())
             self._copy_out.copy(buffers.host_scores[: len(frames)], buffers.scores[: len(frames)])
@@ -215,17 +249,22 @@ class CudaEngine:
 
     def _allocate(self, max_batch: int, input_px: tuple[int, int]) -> _Buffers:
         where = self._device.torch_device
-        frames = images = None
+        frames = mosaics = images = None
         if self._frame_shape is not None:
             frames = torch.zeros(max_batch, *self._frame_shape, dtype=torch.uint8, device=where)
+            if len(self._frame_shape) == 3:
+                mosaics = torch.zeros(max_batch, *self._frame_shape[:2], dtype=torch.uint8, device=where)
         else:
             images = torch.zeros(max_batch * self._tiles, 3, *input_px, dtype=self._dtype, device=where)
             images = images.to(memory_format=torch.channels_last)
         return _Buffers(
             frames,
+            mosaics,
+            torch.zeros(max_batch, dtype=torch.uint8, device=where),
             images,
             scores=torch.zeros(max_batch, device=where),
             host_scores=self._device.host_buffer([max_batch], torch.float32),
+            host_formats=self._device.host_buffer([max_batch], torch.uint8),
             staging=[torch.zeros(0, dtype=torch.uint8)] * max_batch,
         )
 
@@ -241,17 +280,36 @@ class CudaEngine:
         buffers.scores[:size].copy_(self._head(self._body(images))[0])
 
     @torch.inference_mode()
-    def _prepare(self, images: Tensor, row: int, frame: Tensor) -> None:
+    def _demosaic(self, buffers: _Buffers, size: int) -> None:
+        """What a graph before that holds: from mosaics to frames; those that came as pictures stay as they are."""
+        assert buffers.frames is not None
+        assert buffers.mosaics is not None
+        frames, formats = buffers.frames[:size], buffers.formats[:size]
+        pictures = self._preprocess.demosaic(buffers.mosaics[:size], formats)
+        came = (formats == int(PixelFormat.RGB8)).view(size, 1, 1, 1)
+        frames.copy_(torch.where(came, frames, pictures))
+
+    @torch.inference_mode()
+    def _prepare(self, images: Tensor, row: int, frame: Tensor, pixel_format: PixelFormat) -> None:
         """Network inputs of a frame, on the device, whose size was not known beforehand."""
+        if pixel_format.red is not None:
+            frame = in_colour(frame, pixel_format, self._preprocess)
         images[row * self._tiles : (row + 1) * self._tiles].copy_(self._preprocess.batch(frame[None]))
 
-    def _copy_frame(self, buffers: _Buffers, row: int, frame: Pixels, kept: list[Tensor]) -> Tensor:
+    def _takes(self, frame: Frame) -> bool:
+        """True for a frame of the shape that was prepared for; a mosaic has that of its picture."""
+        shape = (*frame.shape, 3) if isinstance(frame, Mosaic) else frame.shape
+        return self._frame_shape in (None, shape)
+
+    def _copy_frame(self, buffers: _Buffers, row: int, frame: Frame, kept: list[Tensor]) -> Tensor:
         """Begins to copy a frame; returns where to."""
-        source = torch.from_numpy(frame) if self._lies_registered(frame) else self._stage(buffers, row, frame)
-        if buffers.frames is not None:
-            target = buffers.frames[row]
+        pixels = pixels_of(frame)
+        source = torch.from_numpy(pixels) if self._lies_registered(pixels) else self._stage(buffers, row, pixels)
+        place = buffers.mosaics if isinstance(frame, Mosaic) else buffers.frames
+        if place is not None:
+            target = place[row]
         else:
-            target = torch.empty(frame.shape, dtype=torch.uint8, device=self._device.torch_device)
+            target = torch.empty(pixels.shape, dtype=torch.uint8, device=self._device.torch_device)
         self._copy_in.copy(target, source)
         kept += (source, target)
         return target

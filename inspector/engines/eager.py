@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from inspector.domain.errors import EngineError
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Frame, Pixels
 from inspector.engines.base import Scored
+from inspector.engines.frame_tensors import frame_tensor
 
 
 class EagerEngine:
     """Runs a network as it was calibrated.
 
     Args:
-        preprocess: Frame (uint8 tensor) to network input (1, 3, H, W).
+        preprocess: Frame (uint8 tensor) to network input (1, 3, H, W); for mosaics also `Demosaics`.
         network: Network input (B, 3, H, W) to a tuple whose first item is the scores (B,).
         device: "cpu" or "cuda".
         max_batch: Largest batch that `infer` is given.
@@ -39,7 +41,7 @@ class EagerEngine:
         if device == "cuda" and not torch.cuda.is_available():
             raise EngineError("worker.device is cuda, but PyTorch finds no CUDA device; set worker.device: cpu")
         self._device = torch.device(device)
-        self._preprocess = preprocess.to(self._device)
+        self._preprocess: Any = preprocess.to(self._device)
         # Feature maps in channels-last order suit the 1x1 convolutions and the norm over channels.
         self._network = network.to(self._device).to(memory_format=torch.channels_last)
         self._max_batch = max_batch
@@ -52,7 +54,7 @@ class EagerEngine:
             self.infer([frame] * batch)
         return score
 
-    def infer(self, frames: Sequence[Pixels]) -> list[Scored]:
+    def infer(self, frames: Sequence[Frame]) -> list[Scored]:
         """As `Engine.infer`."""
         try:
             with torch.inference_mode():
@@ -70,7 +72,6 @@ class EagerEngine:
         computed_ns = self._clock_ns()
         return [Scored(value, copied_ns, computed_ns) for value in values]
 
-    def _prepare(self, frame: Pixels) -> Tensor:
-        tensor = torch.from_numpy(frame)
-        prepared: Tensor = self._preprocess(tensor.to(self._device, non_blocking=True))
+    def _prepare(self, frame: Frame) -> Tensor:
+        prepared: Tensor = self._preprocess(frame_tensor(frame, self._preprocess, self._device))
         return prepared

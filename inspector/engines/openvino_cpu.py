@@ -14,9 +14,10 @@ from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 from torch import Tensor, nn
 
 from inspector.domain.errors import EngineError
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Frame, Pixels
 from inspector.engines.base import Scored
 from inspector.engines.capabilities import cpu_has_bfloat16
+from inspector.engines.frame_tensors import frame_tensor
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -33,7 +34,7 @@ class OpenVinoEngine:
     precision: OpenVINO lowers nothing between an output and the operations before it that count.
 
     Args:
-        preprocess: Frame (uint8 tensor) to network input (1, 3, H, W).
+        preprocess: Frame (uint8 tensor) to network input (1, 3, H, W); for mosaics also `Demosaics`.
         body: Network input (B, 3, H, W) to a tuple of tensors whose first dimension is B; its weights are constants.
         head: The body's tensors to a tuple whose first item is the scores (B,); runs in PyTorch, in float32.
         input_px: H and W of the network's input.
@@ -62,7 +63,8 @@ class OpenVinoEngine:
     ) -> None:
         if precision == "bfloat16" and not cpu_has_bfloat16():
             raise EngineError("this CPU does not compute in bfloat16; calibrate and run with precision float32")
-        self._preprocess = preprocess
+        self._preprocess: Any = preprocess
+        self._device = torch.device("cpu")
         self._head = head
         self._clock_ns = clock_ns
         settings = {
@@ -86,11 +88,12 @@ class OpenVinoEngine:
             self.infer([frame] * batch)
         return score
 
-    def infer(self, frames: Sequence[Pixels]) -> list[Scored]:
+    def infer(self, frames: Sequence[Frame]) -> list[Scored]:
         """As `Engine.infer`."""
         request = self._requests[len(frames) - 1]
         with torch.inference_mode():
-            batch = torch.cat([self._preprocess(torch.from_numpy(frame)) for frame in frames]).contiguous()
+            pictures = [frame_tensor(frame, self._preprocess, self._device) for frame in frames]
+            batch = torch.cat([self._preprocess(picture) for picture in pictures]).contiguous()
             copied_ns = self._clock_ns()
             try:
                 request.infer([batch.numpy()], share_inputs=True)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inspector.models.demosaic import demosaic
 from inspector.recipe.geometry import tiles
 from inspector.recipe.manifest import Geometry, Normalisation
 
@@ -13,11 +14,14 @@ from inspector.recipe.manifest import Geometry, Normalisation
 class Preprocess(nn.Module):
     """Crop to the region of interest, antialiased resize, grey to RGB, normalise, cut into tiles.
 
+    Raw Bayer frames are demosaiced before all that (`demosaic`), so a region may begin in the middle of a cell.
+
     Args:
         geometry: Region of interest and input size.
         normalisation: Mean and deviation of each channel, in units of 0 to 1.
     """
 
+    demosaic = staticmethod(demosaic)
     mean: Tensor
     deviation: Tensor
 

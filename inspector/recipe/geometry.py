@@ -5,23 +5,24 @@ from __future__ import annotations
 import math
 
 from inspector.domain.errors import PartError
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import SMALLEST_MOSAIC_PX, Frame, Mosaic, PixelFormat
 from inspector.domain.verdict import Cause
 from inspector.recipe.manifest import Geometry
 
 
-def check_frame(pixels: Pixels, geometry: Geometry) -> None:
+def check_frame(frame: Frame, geometry: Geometry) -> None:
     """Refuses a frame that the calibration never saw the like of.
 
     Args:
-        pixels: uint8, (H, W) or (H, W, 3).
+        frame: uint8, (H, W) or (H, W, 3), or a `Mosaic`, which is a colour frame.
         geometry: The recipe's.
 
     Raises:
-        PartError: Other size or channels, or the region of interest lies outside; cause FRAME_GEOMETRY.
+        PartError: Other size or channels, the region of interest lies outside, or a mosaic is too small to be
+            demosaiced; cause FRAME_GEOMETRY.
     """
-    height, width = pixels.shape[:2]
-    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    height, width = frame.shape[:2]
+    channels = PixelFormat.of(frame).channels
     if geometry.frame_px is not None and (width, height) != geometry.frame_px:
         expected = "x".join(map(str, geometry.frame_px))
         raise PartError(Cause.FRAME_GEOMETRY, f"frame of {width}x{height}, the recipe was made for {expected}")
@@ -29,6 +30,8 @@ def check_frame(pixels: Pixels, geometry: Geometry) -> None:
         raise PartError(
             Cause.FRAME_GEOMETRY, f"frame with {channels} channels, the recipe was made for {geometry.channels}"
         )
+    if isinstance(frame, Mosaic) and min(width, height) < SMALLEST_MOSAIC_PX:
+        raise PartError(Cause.FRAME_GEOMETRY, f"a Bayer frame of {width}x{height} can't be demosaiced")
     region = geometry.region_px
     if region is not None and (region.left + region.width > width or region.top + region.height > height):
         raise PartError(Cause.FRAME_GEOMETRY, f"the region of interest lies outside the frame of {width}x{height}")

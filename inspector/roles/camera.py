@@ -13,7 +13,7 @@ from inspector.cameras.base import Camera, CountsEvents, HasFigures, Pauses, Sou
 from inspector.cameras.factory import create_camera
 from inspector.cameras.picture_quality import glance
 from inspector.domain.camera_events import CameraEvent
-from inspector.domain.frame import Capture, PixelFormat, Pixels
+from inspector.domain.frame import Capture, Frame, PixelFormat, pixels_of
 from inspector.domain.ledger import trigger_key
 from inspector.domain.verdict import Cause
 from inspector.roles.job import Job, run_child
@@ -157,17 +157,17 @@ class CameraRole:
             width_px=capture.pixels.shape[1],
             height_px=capture.pixels.shape[0],
         )
-        refusal = self._sender.send(worker, header, capture.pixels)
+        refusal = self._sender.send(worker, header, pixels_of(capture.pixels))
         if refusal is not None:
             self._gate.send(Refused(trigger, refusal))
         self._look_at(capture.pixels)
 
-    def _look_at(self, pixels: Pixels) -> None:
+    def _look_at(self, frame: Frame) -> None:
         """Light and focus for the gate's metrics; after the frame has left, so that no part waits for it."""
         now_ns = self._clock_ns()
         if self._looked_ns is None or now_ns - self._looked_ns >= _LOOK_NS:
             self._looked_ns = now_ns
-            self._look = glance(pixels)
+            self._look = glance(frame)
 
     def _announce(self, trigger: int, capture: Capture, refusal: Cause | None, worker: int = 0) -> None:
         self._gate.send(Trigger(trigger, capture.triggered_ns, worker, refusal, capture.source))
@@ -213,6 +213,7 @@ def work(job: Job, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
             first_part=job.first_part,
             memory=job.memory,
             allocate=sender.allocate,
+            raw_bayer=job.config.worker.chosen_engine == "cuda",  # its GPU demosaics
             clock_ns=clock_ns,
         )
         CameraRole(job, camera, sender, gate, Lifeline(), clock_ns).run()

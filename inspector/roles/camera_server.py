@@ -19,6 +19,7 @@ from types import FrameType
 import zmq
 
 from inspector.cameras.base import Camera, SourceEnded
+from inspector.cameras.bayer import demosaiced
 from inspector.cameras.factory import create_camera
 from inspector.cameras.remote_protocol import (
     RUN_BYTES,
@@ -36,7 +37,7 @@ from inspector.cameras.remote_protocol import (
 )
 from inspector.config.camera_server import CameraServerConfig
 from inspector.domain.errors import CameraError, ConfigError
-from inspector.domain.frame import Capture
+from inspector.domain.frame import Capture, PixelFormat, pixels_of
 from inspector.domain.verdict import Cause
 from inspector.outputs.service_manager import ServiceManager
 from inspector.wire.curve import CurveServer, load_keys
@@ -63,6 +64,7 @@ class _Session:
         window: Frames that may be on their way to it.
         taken: Number of the next capture that it expects.
         heard_ns: When it last said something.
+        raw_bayer: It takes frames of Bayer formats as they are.
         on_way: Numbers of the frames on their way.
     """
 
@@ -71,6 +73,7 @@ class _Session:
     window: int
     taken: int
     heard_ns: int
+    raw_bayer: bool
     on_way: deque[int] = field(default_factory=deque)
 
     def take(self, sequence: int, now_ns: int) -> None:
@@ -136,18 +139,20 @@ class CameraServer:
             self._say(self._session.identity, failed(why))
 
     def _hand_over(self, session: _Session, capture: Capture) -> None:
-        pixels, problem = capture.pixels, capture.problem
-        if pixels is not None and len(session.on_way) >= session.window:
-            pixels, problem = None, Cause.QUEUE_FULL
-        height_px, width_px = (0, 0) if pixels is None else pixels.shape[:2]
-        channels = 0 if pixels is None else 1 if pixels.ndim == 2 else pixels.shape[2]
+        frame, problem = capture.pixels, capture.problem
+        if frame is not None and len(session.on_way) >= session.window:
+            frame, problem = None, Cause.QUEUE_FULL
+        if frame is not None and not session.raw_bayer:
+            frame = demosaiced(frame)
+        height_px, width_px = (0, 0) if frame is None else frame.shape[:2]
+        layout = None if frame is None else PixelFormat.of(frame)
         times_ns = capture.triggered_ns, capture.captured_ns
-        header = CaptureHeader(self._sequence, *times_ns, width_px, height_px, channels, problem, capture.source)
-        if pixels is None:
+        header = CaptureHeader(self._sequence, *times_ns, width_px, height_px, layout, problem, capture.source)
+        if frame is None:
             self._say(session.identity, header.encode())
         else:
             session.on_way.append(self._sequence)
-            self._say(session.identity, header.encode(), pixels.data.cast("B"))
+            self._say(session.identity, header.encode(), pixels_of(frame).data.cast("B"))
         self._sequence += 1
 
     def _say(self, identity: bytes, *parts: bytes | memoryview) -> None:
@@ -211,7 +216,7 @@ class CameraServer:
             first = min(max(hello.sequence, former.taken if former is not None else 0), self._sequence)
         else:
             self._wanted = False
-        self._session = _Session(identity, name, hello.window, first, now_ns)
+        self._session = _Session(identity, name, hello.window, first, now_ns, hello.raw_bayer)
         self._say(identity, Welcome(self._run, first).encode())
         log.info("station %s has the camera, from capture %d on", name, first)
 
@@ -231,7 +236,7 @@ def serve_camera(config: CameraServerConfig, service_manager: ServiceManager) ->
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, note)
     keys = load_keys(config.curve, "curve")
-    camera = create_camera(config.camera)
+    camera = create_camera(config.camera, raw_bayer=True)  # a station that wants colours is given them here
     camera.open()
     curve = CurveServer()
     socket = curve.context.socket(zmq.ROUTER)

@@ -4,12 +4,13 @@ for later.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import zmq
 
+from inspector.cameras.bayer import demosaiced
 from inspector.domain.archiving import sampled
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Frame, PixelFormat
 from inspector.engines.base import Scored
 from inspector.recipe.store import Recipe
 from inspector.roles.job import Job
@@ -51,11 +52,11 @@ class Copied:
     """A frame on its way to processes beside the line.
 
     Attributes:
-        pixels: A copy.
+        frame: A copy.
         outboxes: Where it goes.
     """
 
-    pixels: Pixels
+    frame: Frame
     outboxes: tuple[ArchiveOutbox, ...]
 
 
@@ -71,12 +72,12 @@ class Taps:
         self._archive = archive
         self._shadow = shadow
 
-    def copy(self, header: FrameHeader, pixels: Pixels, scored: Scored | None) -> Copied | None:
+    def copy(self, header: FrameHeader, frame: Frame, scored: Scored | None) -> Copied | None:
         """A copy of a frame that somebody wants, to be made before the frame is released.
 
         Args:
             header: The frame's.
-            pixels: The frame.
+            frame: The frame.
             scored: What the network says of it; None if it could not say anything.
         """
         wanted = []
@@ -84,12 +85,14 @@ class Taps:
             wanted.append(self._archive.outbox)
         if self._shadow is not None and scored is not None and self._shadow.has_room():
             wanted.append(self._shadow)
-        return Copied(pixels.copy(), tuple(wanted)) if wanted else None
+        return Copied(frame.copy(), tuple(wanted)) if wanted else None
 
     def send(self, header: FrameHeader, copied: Copied) -> None:
-        """Hands a copy over, after the gate has its result."""
+        """Hands a copy over, after the gate has its result: as a picture, which people and a second recipe look at."""
+        picture = demosaiced(copied.frame)
+        header = replace(header, pixel_format=PixelFormat.of(picture))
         for outbox in copied.outboxes:
-            outbox.frame(header, copied.pixels)
+            outbox.frame(header, picture)
 
     def counts(self) -> dict[str, float]:
         """For the gate's metrics: frames that there was no room for."""

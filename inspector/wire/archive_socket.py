@@ -186,6 +186,8 @@ def _decoded(parts: list[memoryview]) -> ArchiveMessage:
     header = FrameHeader.decode(parts[0])
     if len(parts) != 2 or parts[1].nbytes != header.pixel_bytes or header.pixel_bytes == 0:
         raise WireError("a frame without its pixels")
+    if header.pixel_format.red is not None:
+        raise WireError("a raw Bayer frame, where people look at pictures")
     pixels: NDArray[np.uint8] = np.frombuffer(parts[1], np.uint8).reshape(header.shape)
     return ArchivedFrame(header, pixels)
 

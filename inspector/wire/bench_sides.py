@@ -15,7 +15,7 @@ import zmq
 from numpy.typing import NDArray
 
 from inspector.domain.errors import FatalError
-from inspector.domain.frame import PixelFormat, Pixels
+from inspector.domain.frame import PixelFormat, Pixels, pixels_of
 from inspector.domain.verdict import Cause
 from inspector.wire.frames import ReceivedFrame, ZeromqReceiver, ZeromqSender
 from inspector.wire.messages import FrameHeader
@@ -189,11 +189,12 @@ class ReceivingSide:
             self._measured_ns[0] = frame.header.sent_ns
             self._cpu_s[0] = time.process_time()
         if frame.pixels is not None:
-            word = _read(frame.pixels) if self._orders.reading == "every_byte" else None
+            pixels = pixels_of(frame.pixels)
+            word = _read(pixels) if self._orders.reading == "every_byte" else None
             if phase == Phase.PACED:
                 self._latencies_ns.append(time.monotonic_ns() - frame.header.sent_ns)
             self._checked += 1
-            self._wrong += not self._is_right(frame.pixels, frame.header.trigger, word, thorough=phase != Phase.RATE)
+            self._wrong += not self._is_right(pixels, frame.header.trigger, word, thorough=phase != Phase.RATE)
         self._wrong += frame.pixels is None or not frame.release()
         self._received += 1
         if phase == Phase.RATE:

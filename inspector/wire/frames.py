@@ -14,9 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import zmq
-from numpy.typing import NDArray
 
-from inspector.domain.frame import Pixels, new_pixels
+from inspector.domain.frame import Frame, Pixels, new_pixels
 from inspector.domain.verdict import Cause
 from inspector.wire.messages import Credit, FrameHeader, WireError
 
@@ -140,12 +139,13 @@ class ReceivedFrame:
 
     Attributes:
         header: As sent.
-        pixels: uint8, a view on the transport's memory, (H, W) or (H, W, 3); None if there are none to be had.
+        pixels: On the transport's memory, uint8, (H, W) or (H, W, 3), or a `Mosaic`; None if there are none to be
+            had.
         problem: Why there are none.
     """
 
     header: FrameHeader
-    pixels: Pixels | None
+    pixels: Frame | None
     problem: Cause = Cause.FRAME_CORRUPT
 
     def release(self) -> bool:
@@ -218,8 +218,7 @@ class ZeromqReceiver:
         buffer = parts[1] if len(parts) == 2 else memoryview(b"")
         if buffer.nbytes != header.pixel_bytes or header.pixel_bytes == 0:
             return ReceivedFrame(header, None)
-        pixels: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8).reshape(header.shape)
-        return ReceivedFrame(header, pixels)
+        return ReceivedFrame(header, header.frame(np.frombuffer(buffer, np.uint8)))
 
     def close(self) -> None:
         """Closes the socket. Idempotent."""

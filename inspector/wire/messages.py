@@ -10,10 +10,11 @@ import enum
 import json
 import struct
 from dataclasses import asdict, dataclass, field
+from math import prod
 from typing import Any, ClassVar
 
 from inspector.domain.errors import InspectionError
-from inspector.domain.frame import PixelFormat
+from inspector.domain.frame import Frame, PixelFormat, Pixels
 from inspector.domain.verdict import Cause
 
 MAGIC = b"INSP"
@@ -142,14 +143,16 @@ class FrameHeader:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the pixel array: (H, W) or (H, W, 3)."""
-        if self.pixel_format is PixelFormat.MONO8:
-            return self.height_px, self.width_px
-        return self.height_px, self.width_px, self.pixel_format.channels
+        return self.pixel_format.shape(self.width_px, self.height_px)
 
     @property
     def pixel_bytes(self) -> int:
         """Bytes that the pixels must have."""
-        return self.height_px * self.width_px * self.pixel_format.channels
+        return prod(self.shape)
+
+    def frame(self, values: Pixels) -> Frame:
+        """The frame whose `pixel_bytes` values these are, in the same memory."""
+        return self.pixel_format.frame(values.reshape(self.shape))
 
     def encode(self) -> bytes:
         """The header's bytes."""

@@ -168,5 +168,5 @@ class RingReceiver(ZeromqReceiver):
             return ReceivedFrame(header, None)
         if not table.intact(slot, frame.generation):
             return ReceivedFrame(header, None, Cause.FRAME_OVERWRITTEN)
-        pixels = self._ring.slot(slot, length_bytes).reshape(header.shape)
+        pixels = header.frame(self._ring.slot(slot, length_bytes))
         return _SlottedFrame(header, pixels, slot=slot, generation=frame.generation, table=table)

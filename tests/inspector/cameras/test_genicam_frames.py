@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inspector.cameras.bayer import demosaiced
 from inspector.cameras.genicam_frames import (
     _FORMATS,
     SUPPORTED_FORMATS,
@@ -18,7 +19,7 @@ from inspector.cameras.genicam_frames import (
     copy_pixels,
     frames_lost,
 )
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Mosaic, Pixels
 
 MONO8, RGB8, BGR8, RGBA8 = 0x01080001, 0x02180014, 0x02180015, 0x02200016
 CHANNELS = {MONO8: 1, RGB8: 3, BGR8: 3, RGBA8: 4}
@@ -139,6 +140,37 @@ def test_bayer_patterns_give_their_colour_back(pixel_format: int) -> None:
     pixels = copy_pixels(field.tobytes(), Layout(pixel_format, 10, 8), field.nbytes)
     assert pixels.shape == (8, 10, 3)
     assert np.array_equal(pixels[2:-2, 2:-2], np.broadcast_to([200, 120, 40], (4, 6, 3)))
+
+
+ALL_BAYER = [number for number, known in _FORMATS.items() if known.name.startswith("Bayer")]
+
+
+@pytest.mark.parametrize("pixel_format", ALL_BAYER, ids=lambda number: _FORMATS[number].name)
+def test_a_raw_frame_makes_the_picture_that_is_made_at_once_otherwise(pixel_format: int) -> None:
+    data = np.random.default_rng(pixel_format).integers(0, 256, 2 * 8 * 7 + 7 * 3, np.uint8).tobytes()
+    layout = Layout(pixel_format, 8, 7, padding_bytes=3)
+    memory = np.zeros((7, 8), np.uint8)
+    raw = copy_pixels(data, layout, len(data), lambda shape: memory.reshape(shape), raw_bayer=True)
+    assert isinstance(raw, Mosaic)
+    assert raw.pixels.ctypes.data == memory.ctypes.data
+    assert raw.pixel_format.name == f"BAYER_{_FORMATS[pixel_format].name[5:7]}8"
+    assert np.array_equal(demosaiced(raw), copy_pixels(data, layout, len(data)))
+
+
+def test_other_formats_do_not_change_where_raw_frames_are_wanted() -> None:
+    for pixel_format in set(_FORMATS) - set(ALL_BAYER):
+        data = np.random.default_rng(pixel_format).integers(0, 256, 8 * 6 * 4, np.uint8).tobytes()
+        layout = Layout(pixel_format, 8, 6)
+        pixels = copy_pixels(data, layout, len(data), raw_bayer=True)
+        assert isinstance(pixels, np.ndarray)
+        assert np.array_equal(pixels, copy_pixels(data, layout, len(data)))
+
+
+@pytest.mark.parametrize("raw_bayer", [False, True])
+def test_a_bayer_frame_without_a_middle_is_refused(raw_bayer: bool) -> None:
+    """OpenCV made black pictures of frames with two lines."""
+    with pytest.raises(UnsupportedFormat, match="BayerGR8 needs 3 x 3 pixels at least, not 8 x 2"):
+        copy_pixels(bytes(16), Layout(0x01080008, 8, 2), 16, raw_bayer=raw_bayer)
 
 
 @pytest.mark.parametrize(("pixel_format", "order"), [(0x02100032, "YUYV"), (0x0210001F, "UYVY")])

@@ -18,18 +18,21 @@ from inspector.cameras.remote_protocol import (
     kind_of,
     plain,
 )
+from inspector.domain.frame import PixelFormat
 from inspector.domain.verdict import Cause
 
 RUN = bytes(range(16))
-PIXELS = CaptureHeader(7, -5, 6, 640, 480, 3, None, "Straße.png")
+PIXELS = CaptureHeader(7, -5, 6, 640, 480, PixelFormat.RGB8, None, "Straße.png")
 MESSAGES = [
     Hello(RUN, 3, 8),
+    Hello(RUN, 3, 8, raw_bayer=True),
     Welcome(RUN, 2**63),
     Ping(-4, 5),
     Taken(7),
     Pong(1, -2, 3, True),
     PIXELS,
-    CaptureHeader(8, 1, 2, 0, 0, 0, Cause.FRAME_INCOMPLETE, ""),
+    CaptureHeader(7, 1, 2, 640, 480, PixelFormat.BAYER_GB8, None, ""),
+    CaptureHeader(8, 1, 2, 0, 0, None, Cause.FRAME_INCOMPLETE, ""),
 ]
 
 
@@ -45,12 +48,14 @@ def test_a_message_comes_out_as_it_went_in_and_shortened_not_at_all(message: Hel
 def test_the_size_of_the_pixels_is_said() -> None:
     assert PIXELS.shape == (480, 640, 3)
     assert PIXELS.pixel_bytes == 480 * 640 * 3
-    assert CaptureHeader(0, 0, 0, 640, 480, 1, None, "").shape == (480, 640)
+    assert CaptureHeader(0, 0, 0, 640, 480, PixelFormat.MONO8, None, "").shape == (480, 640)
+    raw = CaptureHeader(0, 0, 0, 640, 480, PixelFormat.BAYER_GB8, None, "")
+    assert (raw.shape, raw.pixel_bytes) == ((480, 640), 480 * 640)
 
 
 def test_a_capture_has_pixels_or_a_known_problem() -> None:
     data = bytearray(PIXELS.encode())
-    for at, value in ((42, 1), (42, 99), (40, 2)):
+    for at, value in ((42, 1), (42, 99), (40, 99)):
         changed = data.copy()
         changed[at] = value
         with pytest.raises(ProtocolError):

@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from inspector.cameras.bayer import demosaiced
 from inspector.config.cameras import SyntheticCamera
 from inspector.config.schema import Archive, InspectorConfig
 from inspector.domain.archiving import sampled
-from inspector.domain.frame import PixelFormat, Pixels
+from inspector.domain.frame import Mosaic, PixelFormat, Pixels
 from inspector.domain.threshold import Threshold
 from inspector.domain.verdict import Cause, Decision, Verdict
 from inspector.engines.base import Scored
@@ -151,10 +153,25 @@ def test_the_worker_hands_over_what_does_not_pass(scored: Scored | None, kept: b
     pixels[:] = 0  # the slot is written anew
     assert (copied is not None) == kept
     if copied is not None:
-        assert (copied.pixels == 7).all()
+        assert (copied.frame == 7).all()
     outbox.room = False
     assert tap.copy(header(1), pixels, scored) is None
     assert tap.counts() == {"archive_refused": int(kept)}
+
+
+def test_a_raw_bayer_frame_is_handed_over_as_a_picture() -> None:
+    outbox: Any = Outbox()
+    tap = Taps(ArchiveTap(outbox, threshold=1.0, pass_ratio=0.0), None)
+    mosaic = Mosaic(np.random.default_rng(4).integers(0, 256, (4, 6), np.uint8), PixelFormat.BAYER_GB8)
+    picture = demosaiced(mosaic)
+    raw = replace(header(1), pixel_format=PixelFormat.BAYER_GB8)
+    copied = tap.copy(raw, mosaic, None)
+    assert copied is not None
+    mosaic.pixels[:] = 0  # the slot is written anew
+    tap.send(raw, copied)
+    ((sent, pixels),) = outbox.frames
+    assert sent == replace(raw, pixel_format=PixelFormat.RGB8)
+    assert np.array_equal(pixels, picture)
 
 
 def test_worker_and_gate_choose_the_same_passes() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import zmq
 
-from inspector.domain.frame import PixelFormat
+from inspector.domain.frame import Frame, PixelFormat
 from inspector.wire.frames import ReceivedFrame
 from inspector.wire.messages import FrameHeader
 from inspector.wire.ring import RingHandle, close_ring, create_ring
@@ -79,8 +79,8 @@ def until(turn: Callable[[], T | None], what: str = "it happens") -> T:
     raise AssertionError(f"waited in vain until {what}")
 
 
-def header(trigger: int, pixels: np.ndarray) -> FrameHeader:
-    return FrameHeader(trigger, 1, 2, 3, 4, PixelFormat.of(pixels), pixels.shape[1], pixels.shape[0])
+def header(trigger: int, frame: Frame) -> FrameHeader:
+    return FrameHeader(trigger, 1, 2, 3, 4, PixelFormat.of(frame), frame.shape[1], frame.shape[0])
 
 
 def receive(receiver: FrameReceiver) -> ReceivedFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,20 @@ def test_a_frame_arrives_as_it_was(context: zmq.Context, endpoint: str, shape: t
     for end in (inbox, outbox):
         end.close()
         end.close()
+
+
+def test_a_raw_bayer_frame_is_not_taken_for_a_grey_picture(context: zmq.Context, endpoint: str) -> None:
+    inbox, outbox = ArchiveInbox(context, endpoint), ArchiveOutbox.for_frames(context, endpoint)
+    pixels = np.zeros((6, 9), np.uint8)
+    connected(outbox)
+    outbox.frame(replace(header(5, pixels), pixel_format=PixelFormat.BAYER_RG8), pixels)
+    outbox.frame(header(6, pixels), pixels)
+    (frame,) = received(inbox, 1)
+    assert isinstance(frame, ArchivedFrame)
+    assert frame.header.trigger == 6
+    assert inbox.malformed == 1
+    inbox.close()
+    outbox.close()
 
 
 def test_a_verdict_arrives_as_it_was(context: zmq.Context, endpoint: str) -> None:

@@ -8,6 +8,7 @@ import math
 import struct
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -236,7 +237,7 @@ def test_refusal_without_a_known_cause_is_refused(number: int) -> None:
         Refused.decode(head(Kind.REFUSED) + struct.pack("<QH", 1, number))
 
 
-@pytest.mark.parametrize("number", [0, 3, 65535])
+@pytest.mark.parametrize("number", [0, max(PixelFormat) + 1, 65535])
 def test_unknown_pixel_format_is_refused(number: int) -> None:
     data = bytearray(FrameHeader(1, 0, 0, 0, 0, PixelFormat.MONO8, 4, 4).encode())
     struct.pack_into("<H", data, 8 + 40, number)
@@ -259,11 +260,17 @@ def test_number_that_is_no_trigger_key_is_refused(kind: Kind) -> None:
         type(messages[kind]).decode(bytes(data))
 
 
-@pytest.mark.parametrize(("pixel_format", "shape"), [(PixelFormat.MONO8, (3, 5)), (PixelFormat.RGB8, (3, 5, 3))])
+@pytest.mark.parametrize(
+    ("pixel_format", "shape"),
+    [(PixelFormat.MONO8, (3, 5)), (PixelFormat.RGB8, (3, 5, 3)), (PixelFormat.BAYER_BG8, (3, 5))],
+)
 def test_header_knows_the_shape_of_its_pixels(pixel_format: PixelFormat, shape: tuple[int, ...]) -> None:
     header = FrameHeader(1, 0, 0, 0, 0, pixel_format, width_px=5, height_px=3)
     assert header.shape == shape
     assert header.pixel_bytes == math.prod(shape)
+    frame = header.frame(np.zeros(header.pixel_bytes, np.uint8))
+    assert frame.shape == shape
+    assert PixelFormat.of(frame) is pixel_format
 
 
 def test_long_source_is_cut_and_bad_characters_are_replaced() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import zmq
 
+from inspector.domain.frame import Mosaic, PixelFormat
 from inspector.domain.verdict import Cause
 from inspector.wire.frames import worker_identity
 from inspector.wire.messages import Credit
@@ -68,6 +69,21 @@ def test_frame_arrives_intact(transport: Transport, sender: FrameSender, pixels:
     assert received.header == header(77, pixels)
     assert received.pixels is not None
     assert received.pixels.dtype == np.uint8
+    assert np.array_equal(received.pixels, pixels)
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (600, 700)])
+def test_raw_bayer_frame_is_no_grey_one_when_it_arrives(
+    transport: Transport, sender: FrameSender, shape: tuple[int, ...]
+) -> None:
+    receiver = transport.receiver(1)
+    receiver.grant(4)
+    until_chosen(sender, 1)
+    pixels = np.random.default_rng(2).integers(0, 256, shape, np.uint8)
+    assert sender.send(1, header(78, Mosaic(pixels, PixelFormat.BAYER_GB8)), pixels) is None
+    received = receive(receiver).pixels
+    assert isinstance(received, Mosaic)
+    assert received.pixel_format is PixelFormat.BAYER_GB8
     assert np.array_equal(received.pixels, pixels)
 
 
