@@ -212,13 +212,13 @@ class CudaEngine:
         for frame in frames:
             if not self._takes(frame):
                 raise ValueError(f"a frame of shape {frame.shape}, {self._frame_shape} was prepared for")
+        formats = [PixelFormat.of(frame) for frame in frames]
         index = self._flights.begin()
         buffers = self._buffers[index]
         with _fatal("handing a batch over"):
             kept: list[Tensor] = []
             begun = self._copy_in.mark()
             targets = [self._copy_frame(buffers, row, frame, kept) for row, frame in enumerate(frames)]
-            formats = [PixelFormat.of(frame) for frame in frames]
             raw = buffers.mosaics is not None and any(one.red is not None for one in formats)
             if raw:
                 buffers.host_formats[: len(formats)] = torch.tensor(formats, dtype=torch.uint8)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import zmq
 
-from inspector.cameras.bayer import demosaiced
 from inspector.domain.archiving import sampled
 from inspector.domain.frame import Frame, PixelFormat
 from inspector.engines.base import Scored
@@ -69,6 +68,9 @@ class Taps:
     """
 
     def __init__(self, archive: ArchiveTap | None, shadow: ArchiveOutbox | None) -> None:
+        from inspector.cameras.bayer import demosaiced  # OpenCV, which a worker without taps need not load
+
+        self._demosaiced = demosaiced
         self._archive = archive
         self._shadow = shadow
 
@@ -89,7 +91,7 @@ class Taps:
 
     def send(self, header: FrameHeader, copied: Copied) -> None:
         """Hands a copy over, after the gate has its result: as a picture, which people and a second recipe look at."""
-        picture = demosaiced(copied.frame)
+        picture = self._demosaiced(copied.frame)
         header = replace(header, pixel_format=PixelFormat.of(picture))
         for outbox in copied.outboxes:
             outbox.frame(header, picture)

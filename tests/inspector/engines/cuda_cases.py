@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from inspector.domain.frame import Frame, Mosaic, PixelFormat
 from inspector.domain.precision import Precision
 from inspector.engines.cuda import DTYPES, CudaEngine
 from inspector.engines.eager import EagerEngine
@@ -31,6 +33,12 @@ PARTS = Geometry(
 def frames(count: int, shape: tuple[int, ...] = SHAPE) -> list[np.ndarray]:
     rng = np.random.default_rng(8)
     return [rng.integers(0, 256, shape, dtype=np.uint8) for _ in range(count)]
+
+
+def mosaics(count: int) -> list[Mosaic]:
+    """Raw frames of `SHAPE` in all Bayer formats by turns."""
+    formats = [one for one in PixelFormat if one.red is not None]
+    return [Mosaic(pixels, formats[number % len(formats)]) for number, pixels in enumerate(frames(count))]
 
 
 def engine_of(
@@ -59,10 +67,10 @@ def engine_of(
     )
 
 
-def scores_of(engine: Any, given: list[np.ndarray]) -> list[float]:
+def scores_of(engine: Any, given: Sequence[Frame]) -> list[float]:
     return [scored.score for scored in engine.infer(given)]
 
 
-def plain_scores(network: Detector, given: list[np.ndarray], geometry: Geometry = WHOLE) -> list[float]:
+def plain_scores(network: Detector, given: Sequence[Frame], geometry: Geometry = WHOLE) -> list[float]:
     plain = EagerEngine(Preprocess(geometry, Normalisation()), network)
     return [plain.infer([frame])[0].score for frame in given]

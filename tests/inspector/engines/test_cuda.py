@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from inspector.cameras.bayer import demosaiced
 from inspector.domain.errors import EngineError
+from inspector.domain.frame import Frame, Mosaic, PixelFormat, pixels_of
 from inspector.domain.precision import Precision
 from inspector.engines.base import PipelinedEngine
 from inspector.engines.cuda import CudaEngine
@@ -23,7 +25,7 @@ from inspector.recipe.manifest import Normalisation
 
 from ...cuda_double import HostDevice
 from ...detectors import RECORDS, built
-from .cuda_cases import PARTS, SHAPE, WHOLE, engine_of, frames, plain_scores, scores_of
+from .cuda_cases import PARTS, SHAPE, WHOLE, engine_of, frames, mosaics, plain_scores, scores_of
 
 
 @pytest.mark.parametrize("shape", [SHAPE, None], ids=["sizes known", "sizes open"])
@@ -65,6 +67,18 @@ def test_frames_of_open_size_may_differ() -> None:
     mixed = [frames(1)[0], frames(1, (64, 64))[0], frames(1, (80, 70, 3))[0]]
     engine = engine_of(network, HostDevice(), shape=None)
     assert scores_of(engine, mixed) == pytest.approx(plain_scores(network, mixed), rel=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(*SHAPE, 3), None], ids=["sizes known", "sizes open"])
+def test_a_raw_frame_has_the_score_of_its_picture_to_the_bit(shape: tuple[int, ...] | None) -> None:
+    network = Tiled(built("mb-pfm", (64, 64)), PARTS)
+    raw = mosaics(5)
+    pictures = [demosaiced(mosaic) for mosaic in raw]
+    engine = engine_of(network, HostDevice(), geometry=PARTS, shape=shape, max_batch=5)
+    expected = [scores_of(engine, pictures[:batch]) for batch in range(1, 6)]
+    assert [scores_of(engine, raw[:batch]) for batch in range(1, 6)] == expected
+    assert scores_of(engine, [pictures[0], raw[1], pictures[2], raw[3], raw[4]]) == expected[4]
+    assert expected[4] == pytest.approx(plain_scores(network, pictures, PARTS), rel=1e-3)
 
 
 class Mean(nn.Module):
@@ -119,6 +133,42 @@ def test_whatever_order_the_device_takes_each_frame_has_its_own_score(
         batch, ticket = flight.pop(data.draw(st.integers(0, len(flight) - 1), "which"))
         found = [scored.score for scored in engine.collect(ticket)]
         assert found == pytest.approx([EXPECTED[number] for number in batch], rel=1e-5)
+        for number in batch:  # released: the camera may write over it
+            ring[number] = 255
+
+
+RAW = mosaics(6)
+COLOURED: list[Frame] = [*RAW, *frames(6, (*SHAPE, 3))]
+EXPECTED_COLOURED = [cheap_score(demosaiced(frame)) for frame in COLOURED]
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data(), shape=st.sampled_from([(*SHAPE, 3), None]), registered=st.booleans())
+def test_raw_frames_among_pictures_keep_their_own_scores_too(
+    data: st.DataObject, shape: tuple[int, ...] | None, registered: bool
+) -> None:
+    """As where cameras share a worker."""
+    device = HostDevice(lambda lanes: data.draw(st.integers(0, lanes - 1), "lane"))
+    engine = cheap(device, shape=shape)
+    ring = np.zeros((12, 3 * SHAPE[0] * SHAPE[1]), np.uint8)
+    if registered:
+        engine.register(ring)
+    waiting = data.draw(st.permutations(range(12)), "order")
+    flight: list[tuple[list[int], Any]] = []
+    while waiting or flight:
+        if waiting and len(flight) < engine.depth and (not flight or data.draw(st.booleans(), "submit")):
+            batch, waiting = waiting[:3], waiting[3:]
+            given = []
+            for number in batch:
+                frame = COLOURED[number]
+                ring[number, : pixels_of(frame).size] = pixels_of(frame).reshape(-1)
+                values = ring[number, : pixels_of(frame).size].reshape(frame.shape)
+                given.append(PixelFormat.of(frame).frame(values))
+            flight.append((batch, engine.submit(given)))
+            continue
+        batch, ticket = flight.pop(data.draw(st.integers(0, len(flight) - 1), "which"))
+        found = [scored.score for scored in engine.collect(ticket)]
+        assert found == pytest.approx([EXPECTED_COLOURED[number] for number in batch], rel=1e-5)
         for number in batch:  # released: the camera may write over it
             ring[number] = 255
 
@@ -179,6 +229,35 @@ def test_every_size_has_its_graph_and_warm_up_learns_how_long_it_takes() -> None
     first, second = engine.infer(POOL[:2])
     assert first.copied_ns < first.computed_ns == second.computed_ns
     assert engine.device_ms > 0
+
+
+@pytest.mark.parametrize("shape", [(*SHAPE, 3), None], ids=["sizes known", "sizes open"])
+def test_raw_frames_are_warm_too(shape: tuple[int, ...] | None) -> None:
+    device = HostDevice()
+    engine = cheap(device, shape=shape, max_batch=6)
+    golden = COLOURED[-1]
+    assert isinstance(golden, np.ndarray)
+    assert engine.warm_up(golden) == pytest.approx(EXPECTED_COLOURED[-1])
+    assert len(device.graphs) == 2 * 4 * (1 if shape is None else 2)  # none is captured while parts wait
+    assert all(graph.replays > 0 for graph in device.graphs)
+    captured = len(device.graphs)
+    assert scores_of(engine, RAW) == pytest.approx(EXPECTED_COLOURED[:6])
+    assert len(device.graphs) == captured
+
+
+@pytest.mark.parametrize("prepared", [SHAPE, (64, 64, 3)])
+def test_a_raw_frame_is_refused_where_grey_or_another_size_was_prepared_for(prepared: tuple[int, ...]) -> None:
+    engine = cheap(HostDevice(), shape=prepared)
+    with pytest.raises(ValueError, match=r"a frame of shape \(70, 90\), .* was prepared for"):
+        engine.submit(RAW[:1])
+
+
+def test_grey_pixels_are_no_raw_frame() -> None:
+    with pytest.raises(ValueError, match="was prepared for"):
+        cheap(HostDevice(), shape=(*SHAPE, 3)).submit([RAW[0].pixels])
+    grey = Mosaic(POOL[0], PixelFormat.BAYER_RG8)
+    engine = cheap(HostDevice(), shape=None)
+    assert scores_of(engine, [grey]) != pytest.approx(scores_of(engine, [POOL[0]]), rel=1e-3)
 
 
 def test_no_third_batch_is_taken_and_none_is_collected_twice() -> None:

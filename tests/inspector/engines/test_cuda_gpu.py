@@ -16,12 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from inspector.benchmark.line import measure_line
+from inspector.cameras.bayer import demosaiced
 from inspector.config.schema import Worker
 from inspector.domain.errors import EngineError
+from inspector.domain.frame import Mosaic, PixelFormat
 from inspector.domain.precision import Precision
 from inspector.engines.cuda import CudaEngine
 from inspector.engines.cuda_device import CudaDevice
 from inspector.models.branches import in_turn, set_branches
+from inspector.models.demosaic import demosaic
 from inspector.models.preprocess import Preprocess
 from inspector.models.tiled import Tiled
 from inspector.recipe.manifest import Normalisation
@@ -30,7 +33,7 @@ from inspector.roles.engine import create_engine
 from inspector.wire.ring import Ring, close_ring, create_ring
 
 from ...detectors import RECORDS, built
-from .cuda_cases import PARTS, SHAPE, WHOLE, engine_of, frames, plain_scores, scores_of
+from .cuda_cases import PARTS, SHAPE, WHOLE, engine_of, frames, mosaics, plain_scores, scores_of
 
 pytestmark = [
     pytest.mark.gpu,
@@ -59,6 +62,29 @@ def test_tiles_and_colours() -> None:
     coloured = frames(3, (*SHAPE, 3))
     engine = engine_of(network, CudaDevice(), geometry=PARTS, shape=(*SHAPE, 3), max_batch=3)
     assert scores_of(engine, coloured) == pytest.approx(plain_scores(network, coloured, PARTS), rel=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(*SHAPE, 3), None], ids=["sizes known", "sizes open"])
+def test_raw_frames_have_the_scores_of_the_pictures_that_opencv_makes(shape: tuple[int, ...] | None) -> None:
+    network = Tiled(built("mb-pfm", (64, 64)), PARTS)
+    raw = mosaics(5)
+    pictures = [demosaiced(mosaic) for mosaic in raw]
+    engine = engine_of(network, CudaDevice(), geometry=PARTS, shape=shape, max_batch=5)
+    engine.warm_up(pictures[0])
+    for batch in range(1, 6):
+        expected = scores_of(engine, pictures[:batch])
+        assert scores_of(engine, raw[:batch]) == pytest.approx(expected, rel=1e-6)
+    assert scores_of(engine, [pictures[0], raw[1], *pictures[2:]]) == pytest.approx(expected, rel=1e-6)
+    assert expected == pytest.approx(plain_scores(network, pictures, PARTS), rel=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(33, 47), (1080, 1920), (2048, 2448)])
+def test_the_colours_of_raw_frames_are_opencvs_to_the_bit(shape: tuple[int, int]) -> None:
+    formats = [one for one in PixelFormat if one.red is not None]
+    raw = np.random.default_rng(6).integers(0, 256, (4, *shape), np.uint8)
+    made = demosaic(torch.from_numpy(raw).cuda(), torch.tensor(formats, dtype=torch.uint8).cuda()).cpu().numpy()
+    for picture, pixels, pixel_format in zip(made, raw, formats, strict=True):
+        assert np.array_equal(picture, demosaiced(Mosaic(pixels, pixel_format)))
 
 
 def test_branches_on_streams_of_their_own_give_what_one_stream_gives() -> None:

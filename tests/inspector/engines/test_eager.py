@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from inspector.cameras.bayer import demosaiced
 from inspector.domain.errors import EngineError
+from inspector.domain.frame import Mosaic, PixelFormat
 from inspector.engines.eager import EagerEngine
 from inspector.models.backbones import build_backbone
 from inspector.models.network import InspectionNetwork, build_network
@@ -106,6 +108,15 @@ def test_nothing_is_kept_for_a_gradient() -> None:
     trainable.register_forward_hook(lambda _module, _inputs, output: needed.append(output.scores.requires_grad))
     EagerEngine(preprocess(), trainable).infer(frames(1))
     assert needed == [False]
+
+
+def test_a_raw_frame_has_the_score_of_its_picture() -> None:
+    raw = [Mosaic(frames(2)[0], PixelFormat.BAYER_GB8), Mosaic(frames(2)[1], PixelFormat.BAYER_RG8)]
+    engine = EagerEngine(preprocess(), network(), max_batch=2)
+    pictures = engine.infer([demosaiced(mosaic) for mosaic in raw])
+    assert [scored.score for scored in engine.infer(raw)] == [scored.score for scored in pictures]
+    grey = engine.infer(frames(2))
+    assert all(abs(a.score - b.score) > 1e-3 * abs(b.score) for a, b in zip(grey, pictures, strict=True))
 
 
 def test_frames_are_not_changed() -> None:

@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from inspector.cameras.bayer import demosaiced
 from inspector.domain.errors import EngineError
+from inspector.domain.frame import Mosaic, PixelFormat
 from inspector.engines import openvino_cpu
 from inspector.engines.capabilities import cpu_has_bfloat16
 from inspector.engines.eager import EagerEngine
@@ -70,6 +72,12 @@ def test_float32_agrees_to_the_rounding(network: nn.Module) -> None:
     plain = EagerEngine(preprocess(), network)
     score = build(network, "float32").infer(frames(1))[0].score
     assert score == pytest.approx(plain.infer(frames(1))[0].score, rel=1e-5)
+
+
+def test_a_raw_frame_has_the_score_of_its_picture(engine: OpenVinoEngine) -> None:
+    raw = [Mosaic(frames(2)[0], PixelFormat.BAYER_GB8), Mosaic(frames(2)[1], PixelFormat.BAYER_RG8)]
+    pictures = engine.infer([demosaiced(mosaic) for mosaic in raw])
+    assert [scored.score for scored in engine.infer(raw)] == [scored.score for scored in pictures]
 
 
 def test_bfloat16_is_really_used_and_not_for_the_distances(network: nn.Module) -> None:
