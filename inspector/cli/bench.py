@@ -91,7 +91,7 @@ def run_bench(bench: Bench) -> None:
     with tempfile.TemporaryDirectory(prefix="inspector-bench-") as folder:
         if bench.line_rates:
             recipe = Path(folder, "recipe")
-            _trial_recipe(recipe, bench)
+            write_trial_recipe(recipe, bench.pair, bench.size_px, bench.line_precision, bench.frame_px)
             worker = Worker(
                 device=bench.device,
                 precision=bench.line_precision,
@@ -100,15 +100,16 @@ def run_bench(bench: Bench) -> None:
                 allow_random_weights=True,
             )
             for rate in bench.line_rates:
-                with console.status(f"the line at {rate:g} triggers a second"):
-                    run = measure_line(
-                        recipe,
-                        worker,
-                        offered=rate,
-                        parts=max(2, round(rate * bench.seconds)),
-                        frame_px=bench.frame_px,
-                        deadline_ms=_DEADLINE_MS,
-                    )
+                # No status that moves: it is drawn by a thread of this process, which is the gate now.
+                click.echo(f"the line at {rate:g} triggers a second", err=True)
+                run = measure_line(
+                    recipe,
+                    worker,
+                    offered=rate,
+                    parts=max(2, round(rate * bench.seconds)),
+                    frame_px=bench.frame_px,
+                    deadline_ms=_DEADLINE_MS,
+                )
                 runs.append(run)
             record["line"] = {"deadline_ms": _DEADLINE_MS, "runs": [run.as_record() for run in runs]}
             Console().print(_line_table(runs, bench))
@@ -136,9 +137,13 @@ def _engines(bench: Bench) -> dict[str, Any]:
     return dict(json.loads(_program("inspector.benchmark.engines", json.dumps(orders))))
 
 
-def _trial_recipe(folder: Path, bench: Bench) -> None:
-    orders = (str(folder), bench.pair, str(bench.size_px), bench.line_precision, "--frame", str(bench.frame_px))
-    _program("inspector.benchmark.trial", *orders)
+def write_trial_recipe(folder: Path, pair: str, size_px: int, precision: Precision, frame_px: int) -> None:
+    """Makes a recipe to measure with (`inspector.benchmark.trial`).
+
+    Raises:
+        FatalError: It can't be made.
+    """
+    _program("inspector.benchmark.trial", str(folder), pair, str(size_px), precision, "--frame", str(frame_px))
 
 
 def _program(module: str, *arguments: str) -> str:
@@ -158,7 +163,8 @@ def _program(module: str, *arguments: str) -> str:
     return done.stdout
 
 
-def _table(title: str, first: str, *columns: str) -> Table:
+def table_of(title: str, first: str, *columns: str) -> Table:
+    """An empty table: names on the left, figures on the right."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column(first, no_wrap=True)
     for name in columns:
@@ -170,7 +176,7 @@ def _engine_table(record: dict[str, Any], bench: Bench) -> Table:
     machine = record["machine"]
     device = machine["cuda"] if bench.device == "cuda" else f"{machine['cpu']}, {bench.threads} threads"
     batches = record["orders"]["batches"]
-    table = _table(
+    table = table_of(
         f"engines: {bench.pair} pair, {bench.size_px} px, {device}",
         "engine",
         "p50 ms",
@@ -197,7 +203,7 @@ def _engine_table(record: dict[str, Any], bench: Bench) -> Table:
 
 
 def _device_table(record: dict[str, Any]) -> Table:
-    table = _table(
+    table = table_of(
         "one frame on the device, copied in, computed, copied out", "engine", "p50 ms", "p99 ms", "p99.9", "frames"
     )
     for one in record["contenders"]:
@@ -212,7 +218,7 @@ def _quantiles(latency: dict[str, Any], digits: int) -> list[str]:
 
 
 def _line_table(runs: list[LineRun], bench: Bench) -> Table:
-    table = _table(
+    table = table_of(
         f"the line: {bench.line_precision}, deadline {_DEADLINE_MS:g} ms, trigger to verdict",
         "offered/s",
         "parts",

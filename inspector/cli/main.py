@@ -13,7 +13,7 @@ import click
 import inspector
 from inspector.cli.demo.command import demo
 from inspector.cli.keys import keys
-from inspector.cli.measuring import bench, soak
+from inspector.cli.measuring import bench, soak, tail
 from inspector.cli.remote_camera import camera
 from inspector.cli.simulator import simulator
 from inspector.config.load import load_config
@@ -289,6 +289,7 @@ cli.add_command(keys)
 cli.add_command(camera)
 cli.add_command(simulator)
 cli.add_command(bench)
+cli.add_command(tail)
 cli.add_command(soak)
 
 

@@ -1,4 +1,4 @@
-"""The arguments of `inspector bench` and `inspector soak`."""
+"""The arguments of `inspector bench`, `inspector tail` and `inspector soak`."""
 
 from __future__ import annotations
 
@@ -43,6 +43,35 @@ def bench(detectors: str, rates: str | None, **options: Any) -> None:
         raise click.BadParameter("rates are positive", param_hint="--rates")
     named = tuple(name for name in detectors.split(",") if name)
     run_bench(Bench(detectors=named, rates=numbers, **options))
+
+
+@click.command()
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="Triggers/s."
+)
+@click.option("--turns", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of each way, in turns.")
+@click.option("--seconds", type=click.FloatRange(min=2), default=20.0, show_default=True, help="Length of each run.")
+@click.option(
+    "--ways",
+    default="all",
+    show_default=True,
+    help="Ways to run the line: all, or a list such as as-it-is,collector-default.",
+)
+@click.option("--pair", type=click.Choice(["bundled", "light", "standard"]), default="bundled", show_default=True)
+@click.option("--size", "size_px", type=click.IntRange(32, 4096), default=256, show_default=True, help="Input side.")
+@click.option("--frame", "frame_px", type=click.IntRange(32, 8192), default=512, show_default=True, help="Frame side.")
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Threads of the network.")
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures to this file.")
+def tail(ways: str, **options: Any) -> None:
+    """Find out what makes the slowest parts slow: garbage collector, GIL, allocator, or a processor that is taken."""
+    from inspector.benchmark.tail import WAYS
+    from inspector.cli.tail import Tail, run_tail
+
+    named = tuple(WAYS) if ways == "all" else tuple(ways.split(","))
+    if unknown := set(named) - set(WAYS):
+        raise click.BadParameter(f"{min(unknown)!r} is not one of {', '.join(WAYS)}", param_hint="--ways")
+    run_tail(Tail(ways=tuple(dict.fromkeys(named)), **options))
 
 
 @click.command()
