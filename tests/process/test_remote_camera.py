@@ -24,6 +24,7 @@ from .conftest import PATIENCE_S, Daemon, StartDaemon, samples, wait_for
 pytestmark = pytest.mark.process
 
 RATE = 10
+CONVEYOR = {"kind": "synthetic", "rate": RATE, "width_px": 64, "height_px": 64}
 
 
 def free_port() -> int:
@@ -34,7 +35,7 @@ def free_port() -> int:
 class Machine:
     """`inspector camera` on its own, with a cable to it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, camera: dict[str, Any] = CONVEYOR) -> None:
         folder.mkdir()
         self._folder = folder
         write_key_pair("machine", folder / "keys")
@@ -42,7 +43,7 @@ class Machine:
         (folder / "clients/press-1.key_secret").rename(folder / "keys/press-1.key_secret")
         self.port = free_port()
         config = {
-            "camera": {"kind": "synthetic", "rate": RATE, "width_px": 64, "height_px": 64},
+            "camera": camera,
             "listen": f"tcp://127.0.0.1:{self.port}",
             "curve": {"secret_key": "keys/machine.key_secret", "clients": "clients"},
         }

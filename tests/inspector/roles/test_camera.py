@@ -12,11 +12,13 @@ import pytest
 
 from inspector.cameras.base import SourceEnded
 from inspector.config.cameras import SyntheticCamera
-from inspector.config.schema import InspectorConfig, Line
+from inspector.config.schema import InspectorConfig, Line, Worker
 from inspector.domain.camera_events import CameraEvent
-from inspector.domain.frame import Capture, Pixels
+from inspector.domain.errors import CameraError
+from inspector.domain.frame import Capture, Mosaic, PixelFormat, Pixels
 from inspector.domain.ledger import trigger_key
 from inspector.domain.verdict import Cause
+from inspector.roles import camera as module
 from inspector.roles.camera import CameraRole
 from inspector.roles.job import Job
 from inspector.roles.lifeline import Lifeline
@@ -193,6 +195,44 @@ def test_the_camera_is_closed_whatever_happens(bench: Bench) -> None:
     with pytest.raises(RuntimeError):
         bench.role.run()
     assert bench.camera.calls[-1] == "close"
+
+
+@pytest.mark.parametrize("bench", [[picture("a")]], indirect=True)
+def test_a_raw_bayer_frame_leaves_with_its_format(bench: Bench) -> None:
+    mosaic = Mosaic(np.full((4, 6), 51, np.uint8), PixelFormat.BAYER_GB8)
+    bench.camera.captures = [Capture(mosaic, triggered_ns=10, captured_ns=20, source="raw")]
+    bench.role.run()
+    ((header, pixels),) = bench.sender.sent
+    assert (header.pixel_format, header.shape) == (PixelFormat.BAYER_GB8, (4, 6))
+    assert pixels is mosaic.pixels
+    assert bench.gate.of(State)[-1].details["brightness"] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("worker", "raw_bayer"),
+    [
+        ({"device": "cuda"}, True),
+        ({"device": "cuda", "engine": "pytorch"}, False),
+        ({"device": "cpu"}, False),
+    ],
+)
+def test_frames_are_wanted_raw_where_a_gpu_demosaics_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, worker: dict[str, Any], raw_bayer: bool
+) -> None:
+    asked: list[Any] = []
+
+    def create(config: Any, **options: Any) -> Any:
+        asked.append(options["raw_bayer"])
+        raise CameraError("no camera here")
+
+    monkeypatch.setattr(module, "create_camera", create)
+    config = InspectorConfig(
+        station="s", recipe=Path("r"), camera=SyntheticCamera(kind="synthetic"), worker=Worker.model_validate(worker)
+    )
+    frames, gate = f"ipc://{tmp_path}/f", f"ipc://{tmp_path}/g"
+    with pytest.raises(CameraError, match="no camera here"):
+        module.work(Job(config=config, incarnation=1, frames_endpoint=frames, gate_endpoint=gate))
+    assert asked == [raw_bayer]
 
 
 LOST = [Capture(None, 10, 20, "x", cause) for cause in (Cause.FRAME_MISSING, Cause.FRAME_MISSING, Cause.CAMERA_LOST)]

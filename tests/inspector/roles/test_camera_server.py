@@ -15,12 +15,13 @@ import pytest
 import zmq
 
 from inspector.cameras.base import SourceEnded
+from inspector.cameras.bayer import demosaiced
 from inspector.cameras.remote import RemoteCamera
 from inspector.cameras.remote_protocol import RUN_BYTES, Hello, Kind, kind_of, plain
 from inspector.config import cameras as settings
 from inspector.config.keys import CurveKeys
 from inspector.domain.errors import CameraError
-from inspector.domain.frame import Capture
+from inspector.domain.frame import Capture, Mosaic, PixelFormat
 from inspector.domain.verdict import Cause
 from inspector.roles import camera_server as module
 from inspector.roles.camera_server import CameraServer
@@ -121,7 +122,9 @@ class Site:
         self.stop()
         self._run()
 
-    def station(self, name: str = "press-1", memory: Path | None = None, **options: Any) -> RemoteCamera:
+    def station(
+        self, name: str = "press-1", memory: Path | None = None, *, raw_bayer: bool = False, **options: Any
+    ) -> RemoteCamera:
         secret = self.folder / f"keys/{name}.key_secret"
         config = settings.RemoteCamera(
             kind="remote",
@@ -130,7 +133,7 @@ class Site:
             secret_key=secret,
             **({"lost_after_s": 5.0} | options),
         )
-        self.stations.append(RemoteCamera(config, memory))
+        self.stations.append(RemoteCamera(config, memory, raw_bayer=raw_bayer))
         return self.stations[-1]
 
     def close(self) -> None:
@@ -197,6 +200,22 @@ def test_captures_come_as_they_were_made_and_their_triggers_never_later(site: Si
         assert capture.triggered_ns <= triggered_ns
         assert capture.captured_ns - capture.triggered_ns == 1000
     assert 0 < station.figures()["clock_error_s"] < 5
+
+
+@pytest.mark.parametrize("raw_bayer", [False, True])
+def test_a_bayer_frame_goes_raw_only_to_a_station_that_takes_it_so(site: Site, raw_bayer: bool) -> None:
+    station = opened(site.station(raw_bayer=raw_bayer))
+    mosaic = Mosaic(PICTURE, PixelFormat.BAYER_GR8)
+    site.camera.trigger("raw", mosaic)
+    site.camera.trigger("grey")
+    raw, grey = take(station, 2)
+    if raw_bayer:
+        assert isinstance(raw.pixels, Mosaic)
+        assert raw.pixels.pixel_format is PixelFormat.BAYER_GR8
+        np.testing.assert_array_equal(raw.pixels.pixels, PICTURE)
+    else:
+        np.testing.assert_array_equal(raw.pixels, demosaiced(mosaic))
+    np.testing.assert_array_equal(grey.pixels, PICTURE)
 
 
 def test_before_the_start_and_in_a_pause_nothing_is_a_part(site: Site) -> None:
