@@ -19,14 +19,18 @@ class Preprocess(nn.Module):
     Args:
         geometry: Region of interest and input size.
         normalisation: Mean and deviation of each channel, in units of 0 to 1.
+        keep_memory: Use the memory of a frame in float32 again for the next one of its size. Pages of memory that large
+            would otherwise come from the kernel anew with each frame. It must not be called by two threads at once.
     """
 
     demosaic = staticmethod(demosaic)
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, geometry: Geometry, normalisation: Normalisation) -> None:
+    def __init__(self, geometry: Geometry, normalisation: Normalisation, *, keep_memory: bool = False) -> None:
         super().__init__()
+        self._keep_memory = keep_memory
+        self._memory: Tensor | None = None
         self.geometry = geometry
         self.places = tiles(geometry)
         self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, 3, 1, 1), persistent=False)
@@ -57,7 +61,7 @@ class Preprocess(nn.Module):
         if roi is not None:
             images = images[..., roi.top : roi.top + roi.height, roi.left : roi.left + roi.width]
         size = self.geometry.image_px
-        images = images.to(torch.float32)
+        images = self._in_float(images)
         if tuple(images.shape[-2:]) != size:
             images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
         images = (images / 255.0 - self.mean) / self.deviation
@@ -66,3 +70,11 @@ class Preprocess(nn.Module):
         height, width = self.geometry.network_px
         cut = [images[..., top : top + height, left : left + width] for top, left in self.places]
         return torch.stack(cut, dim=1).flatten(0, 1)
+
+    def _in_float(self, images: Tensor) -> Tensor:
+        """The images in float32; nothing that leaves this object may share their memory."""
+        if not self._keep_memory:
+            return images.to(torch.float32)
+        if self._memory is None or self._memory.shape != images.shape:
+            self._memory = torch.empty_like(images, dtype=torch.float32)
+        return self._memory.copy_(images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from typing import Any
 
 import numpy as np
@@ -94,3 +95,26 @@ def test_preprocessing_has_no_parameters() -> None:
     # It must not show up among the tensors of a recipe: the manifest has it.
     module = Preprocess(Geometry(width_px=32, height_px=32), Normalisation())
     assert module.state_dict() == {}
+
+
+@pytest.mark.parametrize("changes", [{}, {"region_px": {"left": 3, "top": 5, "width": 24, "height": 20}}])
+def test_memory_that_is_kept_changes_nothing_and_no_result_lies_in_it(changes: dict[str, Any]) -> None:
+    frames = [picture(40, 48), picture(40, 48)[::-1].copy(), picture(40, 48, 3), picture(60, 50), picture(40, 48)]
+    for size in ({"width_px": 32, "height_px": 64}, {"width_px": 48, "height_px": 40}):
+        geometry = Geometry.model_validate(size | changes)
+        kept, fresh = (Preprocess(geometry, PLAIN, keep_memory=keep) for keep in (True, False))
+        prepared = [kept(torch.from_numpy(frame)) for frame in frames]
+        for frame, result in zip(frames, prepared, strict=True):
+            assert torch.equal(result, fresh(torch.from_numpy(frame)))
+
+
+def test_a_large_frame_costs_no_fresh_pages_once_its_memory_is_there() -> None:
+    """A frame of 20 megapixels took 80 MB from the kernel and gave it back each time: 19,500 page faults, and half
+    of the preprocessing's time.
+    """
+    frame = torch.zeros(3000, 3000, dtype=torch.uint8)  # 36 MB, more than the allocator ever keeps by itself
+    kept = Preprocess(Geometry(width_px=32, height_px=32), Normalisation(), keep_memory=True)
+    kept(frame)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    kept(frame)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 36_000_000 / resource.getpagesize() / 4
