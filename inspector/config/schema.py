@@ -50,6 +50,10 @@ class Worker(Strict):
     """Threads of the network on the CPU."""
     max_batch: int = Field(default=4, ge=1, le=64)
     """Frames computed together at most; only frames that already wait are taken."""
+    shared: bool = False
+    """One process judges all views that take these settings: they have the weights of their networks in memory once,
+    and frames that wait are computed in one batch where their recipe is the same. false gives each view a process of
+    its own, which uses more cores of a CPU."""
     golden_check_s: float = Field(default=3600.0, gt=0)
     """The worker computes the recipe's golden frame again so often, when no frame waits; one whose score is another
     is replaced."""
@@ -191,6 +195,15 @@ class View(Strict):
     """Its worker; null takes the station's settings."""
     shadow: Path | None = None
     """A second recipe for this view that judges without acting."""
+
+    @field_validator("worker")
+    @classmethod
+    def _of_its_own(cls, worker: Worker | None) -> Worker | None:
+        if worker is not None and worker.shared:
+            raise ValueError(
+                "shared is a setting of the station's worker; leave the view's worker out, and it takes the shared one"
+            )
+        return worker
 
 
 class InspectorConfig(Strict):

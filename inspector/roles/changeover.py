@@ -12,6 +12,7 @@ from inspector.domain.errors import FatalError
 from inspector.recipe.store import Recipe
 from inspector.roles.active_recipe import ActiveRecipe
 from inspector.roles.child import Child
+from inspector.roles.shared_worker import Worker
 
 log = logging.getLogger("inspector")
 
@@ -53,7 +54,7 @@ class Changeover:
         self.stage: Stage = "checking"
         self.problem = ""
         self.recipe: ActiveRecipe | None = None
-        self.worker: Child | None = None
+        self.worker: Worker | None = None
         self._start_worker = start_worker
         self._retiring_since_ns = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="recipe")
@@ -95,7 +96,7 @@ class Changeover:
         self._thread.shutdown(wait=False)
         self.stage = "loading"
 
-    def take_over(self, former: Child, now_ns: int) -> tuple[ActiveRecipe, Child]:
+    def take_over(self, former: Worker, now_ns: int) -> tuple[ActiveRecipe, Worker]:
         """The new recipe and its worker, armed; the former worker is kept until it has finished."""
         assert self.recipe is not None
         assert self.worker is not None

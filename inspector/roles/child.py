@@ -55,6 +55,7 @@ class Child:
         command: For trials: the command line before the path of the orders.
 
     Attributes:
+        pass_fds: The same, for the next start.
         command: The same, for the next start.
         limits: The same; may be changed at any time.
         incarnation: Number of the present or last process, 1 and up; 0 before the first.
@@ -87,7 +88,7 @@ class Child:
         self.limits = limits
         self._number = number
         self._retired = False
-        self._pass_fds = pass_fds
+        self.pass_fds = pass_fds
         self._folder = folder
         self.command = command or [sys.executable, "-m", f"inspector.roles.{role}"]
         self._process: subprocess.Popen[bytes] | None = None
@@ -130,7 +131,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
-            pass_fds=self._pass_fds,
+            pass_fds=self.pass_fds,
             env=_QUIET_OPENMP | os.environ,
         )
         self.ready = False
@@ -150,7 +151,7 @@ class Child:
             self._progressed_ns = now_ns
 
     def tell(self, command: str) -> None:
-        """Writes a command to the lifeline: "arm", "disarm" or "stop"."""
+        """Writes a command to the lifeline: "arm", "disarm", "stop" or "leave LINE"."""
         if self._process is None or self._process.stdin is None:
             return
         try:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from inspector.config.schema import InspectorConfig
+from inspector.config.schema import InspectorConfig, Supervision
 from inspector.domain.restarts import LossRetry, RestartBudget
 from inspector.recipe.store import Recipe
 from inspector.roles.child import Child, Limits
 from inspector.roles.job import Job
+from inspector.roles.shared_worker import SharedWorker, Worker
 from inspector.wire.endpoints import RuntimeFolder
 from inspector.wire.ring import RingHandle
 
@@ -38,6 +39,19 @@ class Aboard:
     triggered: int
 
 
+def limits_of(supervision: Supervision) -> Limits:
+    """When a camera process or worker may be started again, and how long things may take."""
+    return Limits(
+        RestartBudget(supervision.restarts, round(supervision.restart_window_s * 1e9)),
+        start_timeout_ns=round(supervision.start_timeout_s * 1e9),
+        heartbeat_timeout_ns=round(supervision.heartbeat_timeout_s * 1e9),
+        retry=LossRetry(
+            None if supervision.camera_retry_s is None else round(supervision.camera_retry_s * 1e9),
+            longest_pause_ns=round(supervision.camera_pause_s * 1e9),
+        ),
+    )
+
+
 class Crew:
     """Makes the processes of one line; starts none.
 
@@ -47,6 +61,7 @@ class Crew:
         ring: Shared memory for frames, handed to the children; None sends frames as messages.
         aboard: How the line stands when a process is started.
         shadow: The shadow recipe, if there is one.
+        shared: The worker process that the line shares with others; None gives it one of its own.
 
     Attributes:
         memory: Folder in which a process keeps what the next one of its role in this run must know.
@@ -59,6 +74,7 @@ class Crew:
         ring: RingHandle | None,
         aboard: Callable[[], Aboard],
         shadow: Recipe | None = None,
+        shared: SharedWorker | None = None,
     ) -> None:
         self.memory: Path = folder.path / "camera"
         self._config = config
@@ -66,7 +82,8 @@ class Crew:
         self._ring = ring
         self._aboard = aboard
         self._shadow = shadow
-        self._workers = itertools.count(1)
+        self._shared = shared
+        self._workers = itertools.count(1) if shared is None else shared.numbers
 
     def follow(self, config: InspectorConfig) -> None:
         """Takes up a changed configuration: for processes that are started from now on."""
@@ -74,23 +91,20 @@ class Crew:
 
     def limits(self) -> Limits:
         """When a camera process or worker may be started again, and how long things may take."""
-        supervision = self._config.supervision
-        return Limits(
-            RestartBudget(supervision.restarts, round(supervision.restart_window_s * 1e9)),
-            start_timeout_ns=round(supervision.start_timeout_s * 1e9),
-            heartbeat_timeout_ns=round(supervision.heartbeat_timeout_s * 1e9),
-            retry=LossRetry(
-                None if supervision.camera_retry_s is None else round(supervision.camera_retry_s * 1e9),
-                longest_pause_ns=round(supervision.camera_pause_s * 1e9),
-            ),
-        )
+        return limits_of(self._config.supervision)
 
     def camera(self) -> Child:
         """The camera process."""
         return self._child("camera", self._job, None)
 
+    def first_worker(self, recipe: Recipe) -> Worker:
+        """The line's worker from its start on."""
+        if self._shared is None:
+            return self.worker(recipe)
+        return self._shared.join(self._config.station, lambda number: self._job(number, recipe), self._pass_fds)
+
     def worker(self, recipe: Recipe) -> Child:
-        """A worker for a recipe; one whose recipe is not in use yet waits to be armed."""
+        """A worker of the line's own for a recipe; one whose recipe is not in use yet waits to be armed."""
 
         def orders(number: int) -> Job:
             return self._job(number, recipe, standby=self._aboard().recipe is not recipe)
@@ -153,5 +167,9 @@ class Crew:
             self.limits(),
             self._folder.path,
             number=number,
-            pass_fds=() if self._ring is None else (self._ring.fd,),
+            pass_fds=self._pass_fds,
         )
+
+    @property
+    def _pass_fds(self) -> tuple[int, ...]:
+        return () if self._ring is None else (self._ring.fd,)

@@ -11,12 +11,19 @@ from inspector.models.folding import fold_batch_norms
 from inspector.models.matrix_layers import use_matrix_layers
 from inspector.models.partition import partition
 from inspector.models.preprocess import Preprocess
+from inspector.models.sharing import SharedTensors
 from inspector.recipe.geometry import tiles
 from inspector.recipe.manifest import Geometry
 
 
 def build_cuda_engine(
-    preprocess: Preprocess, network: Detector, precision: Precision, *, max_batch: int, convolutions: bool = False
+    preprocess: Preprocess,
+    network: Detector,
+    precision: Precision,
+    *,
+    max_batch: int,
+    convolutions: bool = False,
+    shared: SharedTensors | None = None,
 ) -> CudaEngine:
     """The engine, captured, not warmed up.
 
@@ -26,6 +33,7 @@ def build_cuda_engine(
         precision: Arithmetic of the body.
         max_batch: Largest batch.
         convolutions: Leave 1x1 convolutions as they are; to be measured against.
+        shared: Weights of the process's other engines.
 
     Raises:
         EngineError: There is no CUDA device, or the network can't be captured on it.
@@ -35,6 +43,8 @@ def build_cuda_engine(
     if not convolutions:
         use_matrix_layers(folded)
     body, head = partition(folded, DTYPES[precision])
+    if shared is not None:
+        shared.share(folded)
     set_branches(folded, device.in_branches)
     geometry = preprocess.geometry
     return CudaEngine(

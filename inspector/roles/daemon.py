@@ -32,11 +32,13 @@ from inspector.outputs.verdict_log import VerdictLog
 from inspector.recipe.store import Recipe, load_recipe
 from inspector.roles.active_recipe import recipe_labels
 from inspector.roles.control_desk import ControlDesk
+from inspector.roles.crew import limits_of
 from inspector.roles.desks import PartDesk, VerdictDesk, Watcher
 from inspector.roles.gate import Gate
 from inspector.roles.judge import Desk
 from inspector.roles.line import Line
 from inspector.roles.reload_desk import ReloadDesk
+from inspector.roles.shared_worker import SharedWorker
 from inspector.wire.archive_socket import ArchiveOutbox
 from inspector.wire.control import ControlSocket
 from inspector.wire.curve import CurveServer, load_keys
@@ -164,7 +166,8 @@ def open_station(
         if config.views:
             station_metrics = PartMetrics(families, config.station)
             parts = PartDesk(_part_ledger(config), publisher, verdict_log, station_metrics, run_id, watcher, clock_ns)
-        shared = _Shared(stack, context, publisher, audit, clock_ns)
+        worker = SharedWorker(limits_of(config.supervision), folder.path) if config.views else None
+        shared = _Shared(stack, context, publisher, audit, worker, clock_ns)
         running = []
         for name, line in lines.items():
             metrics = _line_metrics(families, line, recipes[name])
@@ -203,6 +206,7 @@ class _Shared:
     context: zmq.Context[zmq.Socket[bytes]]
     publisher: Publisher
     audit: AuditLog
+    worker: SharedWorker | None
     clock_ns: Callable[[], int]
 
     def open_line(
@@ -233,6 +237,7 @@ class _Shared:
             ring=ring,
             archive=archive,
             shadow=None if shadow is None else (shadow, self._tell_shadow),
+            shared=self.worker if config.worker.shared else None,
             audit=self.audit,
             admit=lambda path: admit_recipe(config.model_copy(update={"recipe": path})),
             clock_ns=self.clock_ns,

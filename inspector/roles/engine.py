@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -14,37 +14,57 @@ from inspector.models.folding import fold_batch_norms
 from inspector.models.partition import partition
 from inspector.models.preprocess import Preprocess
 from inspector.models.recipe_network import load_network
+from inspector.models.sharing import SharedTensors
 from inspector.recipe.geometry import tiles
 from inspector.recipe.store import Recipe
 from inspector.roles.golden_check import prove
 
 
-def create_engine(settings: Worker, recipe: Recipe, clock_ns: Callable[[], int] = time.monotonic_ns) -> Engine:
+def create_engines(
+    settings: Worker, recipes: Sequence[Recipe], clock_ns: Callable[[], int] = time.monotonic_ns
+) -> list[Engine]:
+    """An engine for each recipe, as `create_engine`; weights that recipes have in common are in memory once.
+
+    Not with engine openvino, which brings weights into a form of its own.
+    """
+    shared = SharedTensors()
+    return [create_engine(settings, recipe, clock_ns, shared) for recipe in recipes]
+
+
+def create_engine(
+    settings: Worker,
+    recipe: Recipe,
+    clock_ns: Callable[[], int] = time.monotonic_ns,
+    shared: SharedTensors | None = None,
+) -> Engine:
     """The engine that the configuration asks for, warmed up and proven on the golden frame.
 
     Args:
         settings: Device, engine, precision, threads and batch size.
         recipe: Of the same precision.
         clock_ns: Monotonic clock of the stamps on the scores, on the CPU.
+        shared: Weights of the process's other engines.
 
     Raises:
         EngineError: The engine can't be had here, or the golden frame's score is not the recipe's.
     """
     torch.set_num_threads(settings.threads)
-    engine = _build(settings, recipe, clock_ns)
+    engine = _build(settings, recipe, clock_ns, shared or SharedTensors())
     prove(engine.warm_up(recipe.golden_frame()), recipe.manifest.golden)
     return engine
 
 
-def _build(settings: Worker, recipe: Recipe, clock_ns: Callable[[], int]) -> Engine:
+def _build(settings: Worker, recipe: Recipe, clock_ns: Callable[[], int], shared: SharedTensors) -> Engine:
     manifest = recipe.manifest
-    preprocess = Preprocess(manifest.geometry, manifest.normalisation)
+    preprocess = Preprocess(manifest.geometry, manifest.normalisation, keep_memory=settings.device == "cpu")
     if settings.chosen_engine == "cuda":
         from inspector.roles.cuda_engine import build_cuda_engine
 
-        return build_cuda_engine(preprocess, load_network(recipe), settings.precision, max_batch=settings.max_batch)
+        network = load_network(recipe)
+        return build_cuda_engine(preprocess, network, settings.precision, max_batch=settings.max_batch, shared=shared)
     network = fold_batch_norms(load_network(recipe))
     if settings.chosen_engine == "pytorch":
+        shared.share(network)
         return EagerEngine(preprocess, network, device=settings.device, max_batch=settings.max_batch, clock_ns=clock_ns)
     from inspector.engines.openvino_cpu import OpenVinoEngine  # a second to load, which others need not wait for
 

@@ -48,6 +48,13 @@ class Job(BaseModel):
     """For a worker: take frames only when armed, and then in the place of one that is still at work."""
     recipe_hash: str = ""
     """Content hash of the recipe that the gate decides with."""
+    further: tuple[Job, ...] = ()
+    """For a worker: the orders of further lines that it judges for, with the same settings and incarnation."""
+
+    @property
+    def lines(self) -> tuple[Job, ...]:
+        """The orders of each line of the process."""
+        return (self, *self.further)
 
     @property
     def lease_ns(self) -> int:

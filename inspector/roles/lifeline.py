@@ -16,12 +16,14 @@ class Lifeline:
     Attributes:
         armed: The gate wants triggers.
         stopping: The gate wants the child to finish, or is gone.
+        left: Lines that no longer need the child; others do.
     """
 
     def __init__(self, fd: int = 0, read: Callable[[int, int], bytes] = os.read) -> None:
         self.fd = fd
         self.armed = False
         self.stopping = False
+        self.left: set[str] = set()
         self._read = read
         self._rest = b""
         os.set_blocking(fd, False)
@@ -44,3 +46,5 @@ class Lifeline:
                     self.armed = False
                 elif line == b"stop":
                     self.stopping = True
+                elif line.startswith(b"leave "):
+                    self.left.add(line.removeprefix(b"leave ").decode())

@@ -22,13 +22,13 @@ from inspector.outputs.metrics import LineMetrics
 from inspector.recipe.store import Recipe, load_recipe
 from inspector.roles.active_recipe import recipe_labels
 from inspector.roles.archive_link import ArchiveLink
-from inspector.roles.child import Child
 from inspector.roles.crew import Aboard, Crew
 from inspector.roles.judge import Desk, Judge
 from inspector.roles.line_figures import show_line, show_state
 from inspector.roles.recipe_desk import RecipeDesk
 from inspector.roles.refiner_link import RefinerLink
 from inspector.roles.shadow_link import ShadowLink
+from inspector.roles.shared_worker import SharedWorker, Worker
 from inspector.roles.side_process import SideProcess
 from inspector.wire.archive_socket import ArchiveOutbox
 from inspector.wire.endpoints import RuntimeFolder
@@ -61,6 +61,7 @@ class Line:
         ring: Shared memory for frames, handed to the children; None sends frames as messages.
         archive: Where verdicts for the archive go; None keeps none.
         shadow: The shadow recipe and who is told where it disagrees; None has none.
+        shared: The worker process that it shares with other lines; None gives it one of its own.
         audit: Where changes of the recipe are written down.
         admit: Opens a recipe of this line, or raises.
         clock_ns: Monotonic clock.
@@ -84,6 +85,7 @@ class Line:
         ring: RingHandle | None = None,
         archive: ArchiveOutbox | None = None,
         shadow: tuple[Recipe, Callable[[dict[str, Any]], None]] | None = None,
+        shared: SharedWorker | None = None,
         audit: AuditLog | None = None,
         admit: Callable[[Path], Recipe] = load_recipe,
         clock_ns: Callable[[], int] = time.monotonic_ns,
@@ -93,10 +95,10 @@ class Line:
         self._metrics = metrics
         self._clock_ns = clock_ns
         ledger = Ledger(round(config.line.deadline_ms * 1e6), config.line.open_parts)
-        self._crew = Crew(config, folder, ring, self._aboard, None if shadow is None else shadow[0])
+        self._crew = Crew(config, folder, ring, self._aboard, None if shadow is None else shadow[0], shared)
         self.recipes = RecipeDesk(recipe, config.recipe, audit or AuditLog(None), admit, self._crew.worker)
         self.camera = self._crew.camera()
-        self.worker = self._crew.worker(recipe)
+        self.worker = self._crew.first_worker(recipe)
         self._judge = Judge(ledger, self.recipes, desk, metrics, self._at_work)
         self._beside: dict[str, SideProcess] = {}
         self._shadow: ShadowLink | None = None
@@ -300,7 +302,7 @@ class Line:
     def show(self) -> None:
         """Puts how it stands into the metrics."""
         metrics = self._metrics
-        show_line(metrics, self._judge.ledger, self.recipes.active.drift, (self.camera, self.worker), time.time())
+        show_line(metrics, self._judge.ledger, self.recipes.active.drift, self.camera, self.worker, time.time())
         metrics.total(metrics.malformed, self._inbox.malformed, "gate")
         for process in self._beside.values():
             process.show()
@@ -308,7 +310,7 @@ class Line:
     def _at_work(self, worker: int) -> bool:
         return any(child.alive and child.incarnation == worker for child in self._workers())
 
-    def _workers(self) -> list[Child]:
+    def _workers(self) -> list[Worker]:
         """The worker in use, and the one that comes or goes during a change of the recipe."""
         return [self.worker] if self.recipes.beside is None else [self.worker, self.recipes.beside]
 
@@ -382,7 +384,7 @@ class Line:
             self._ended = self._ended or message.state == "ended"
 
 
-def _ended_for_good(child: Child) -> FatalError:
+def _ended_for_good(child: Worker) -> FatalError:
     error = FatalError(f"{child.role}: can't be kept running; its reasons stand in the log above")
     if child.exit_code is not None and child.exit_code > 0:
         error.exit_code = child.exit_code

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from inspector.domain.camera_events import CameraEvent
 from inspector.domain.drift import DriftMonitor
 from inspector.domain.ledger import Ledger
 from inspector.outputs.metrics import LineMetrics
 from inspector.roles.child import Child
+from inspector.roles.shared_worker import Worker
 from inspector.wire.messages import State
 
 
@@ -39,7 +38,7 @@ def show_state(metrics: LineMetrics, message: State) -> None:
 
 
 def show_line(
-    metrics: LineMetrics, ledger: Ledger, drift: DriftMonitor, children: Iterable[Child], now_s: float
+    metrics: LineMetrics, ledger: Ledger, drift: DriftMonitor, camera: Child, worker: Worker, now_s: float
 ) -> None:
     """Shows how a line stands.
 
@@ -47,7 +46,8 @@ def show_line(
         metrics: Where.
         ledger: The line's.
         drift: Of the recipe in use.
-        children: Camera process and worker.
+        camera: Its camera process.
+        worker: Its worker.
         now_s: Wall time.
     """
     station = metrics.station
@@ -57,8 +57,7 @@ def show_line(
     metrics.median_ratio.labels(station).set(drift.median_ratio)
     metrics.total(metrics.stray_results, ledger.stray_results)
     metrics.total(metrics.duplicate_triggers, ledger.duplicate_triggers)
-    for child in children:
+    metrics.total(metrics.camera_events, camera.retries, CameraEvent.RETRY.value)
+    for child in (camera, worker):
         metrics.up.labels(station, child.role).set(int(child.ready))
         metrics.total(metrics.restarts, child.restarts, child.role)
-        if child.role == "camera":
-            metrics.total(metrics.camera_events, child.retries, CameraEvent.RETRY.value)

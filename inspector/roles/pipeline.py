@@ -4,15 +4,35 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
-from inspector.domain.frame import Pixels
+from inspector.domain.frame import Frame
 from inspector.engines.base import PipelinedEngine, Scored
 from inspector.engines.batching import frames_in_time
 from inspector.wire.frames import ReceivedFrame
 
-#: A frame in the worker's hands, its pixels, and the monotonic time at which it was taken up.
-Taken = tuple[ReceivedFrame, Pixels, int]
+
+class Respondent(Protocol):
+    """Who has taken a frame up, and answers it."""
+
+    def answer(self, frame: ReceivedFrame, received_ns: int, scored: Scored | None) -> None:
+        """As `Seat.answer`."""
+
+
+class Taken(NamedTuple):
+    """A frame in the worker's hands.
+
+    Attributes:
+        frame: As it was received.
+        pixels: Its image.
+        received_ns: Monotonic time at which it was taken up.
+        seat: Who answers it.
+    """
+
+    frame: ReceivedFrame
+    pixels: Frame
+    received_ns: int
+    seat: Respondent
 
 
 class Pipeline:
@@ -60,10 +80,10 @@ class Pipeline:
         if self.full or not self._left:
             return False
         start_ns = max(self._clock_ns(), self._free_ns)
-        deadlines_ns = [frame.header.deadline_ns for frame, _, _ in self._left]
+        deadlines_ns = [taken.frame.header.deadline_ns for taken in self._left]
         count = frames_in_time(deadlines_ns, start_ns, self._engine.expected_ns)
         batch = self._left[:count]
-        ticket = self._engine.submit([pixels for _, pixels, _ in batch])
+        ticket = self._engine.submit([taken.pixels for taken in batch])
         del self._left[:count]
         self._flight.append((batch, ticket))
         self._free_ns = start_ns + self._engine.expected_ns(count)

@@ -12,6 +12,7 @@ from inspector.recipe.store import Recipe, point_to
 from inspector.roles.active_recipe import ActiveRecipe
 from inspector.roles.changeover import Changeover
 from inspector.roles.child import Child
+from inspector.roles.shared_worker import Worker
 
 log = logging.getLogger("inspector")
 
@@ -53,7 +54,7 @@ class RecipeDesk:
         self._change: Changeover | None = None
 
     @property
-    def beside(self) -> Child | None:
+    def beside(self) -> Worker | None:
         """The worker that comes or goes during a change, beside the one in use."""
         return None if self._change is None else self._change.worker
 
@@ -94,7 +95,7 @@ class RecipeDesk:
         if self._change is not None and self._change.stage in ("checking", "loading"):
             self._change.fail("the worker in use died meanwhile; ask again when the line runs")
 
-    def advance(self, worker: Child, now_ns: int) -> Child | None:
+    def advance(self, worker: Worker, now_ns: int) -> Worker | None:
         """Moves a change on as far as it goes without waiting.
 
         Args:

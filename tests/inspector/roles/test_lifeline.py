@@ -21,6 +21,9 @@ def test_commands_are_taken_up_whole_however_they_arrive() -> None:
         lifeline.take()
         assert not lifeline.armed
         assert not lifeline.stopping
+        os.write(writing, b"leave station.side\n")
+        lifeline.take()
+        assert lifeline.left == {"station.side"}
         os.write(writing, b"stop\n")
         lifeline.take()
         assert lifeline.stopping

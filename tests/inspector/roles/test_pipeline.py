@@ -20,9 +20,11 @@ from inspector.domain.frame import PixelFormat, Pixels
 from inspector.domain.verdict import Cause
 from inspector.engines.base import PipelinedEngine, Scored
 from inspector.recipe.manifest import Geometry
+from inspector.roles.inference import Inference
 from inspector.roles.job import Job
 from inspector.roles.lifeline import Lifeline
-from inspector.roles.pipeline import Pipeline
+from inspector.roles.pipeline import Pipeline, Taken
+from inspector.roles.seat import Seat
 from inspector.roles.worker import WorkerRole
 from inspector.wire.frames import ReceivedFrame
 from inspector.wire.messages import FrameHeader, Result
@@ -122,11 +124,14 @@ class Bench:
         receiver: Any = self.receiver
         gate: Any = self.gate
         geometry = Geometry(width_px=32, height_px=32, frame_px=(8, 8))
-        self.role = WorkerRole(job, geometry, self.engine, receiver, gate, self.lifeline, lambda: NOW_NS)
+        self.inference = Inference(
+            self.engine, [Seat(job, geometry, receiver, gate, lambda: NOW_NS)], 4, lambda: NOW_NS
+        )
+        self.role = WorkerRole([self.inference], self.lifeline, lambda: NOW_NS)
 
     def turns(self, count: int) -> None:
         for _ in range(count):
-            self.role._work()
+            self.inference.work()
 
     def close(self) -> None:
         for fd in (self.receiver.socket, self.receiver.end, self.gate_end, self.lifeline.fd):
@@ -205,7 +210,7 @@ def test_every_frame_is_answered_once_and_in_its_order(arrivals: list[tuple[int,
             ]
             number += count
             bench.turns(1)
-        while bench.receiver.frames or bench.role._pipeline is None or bench.role._pipeline.busy:
+        while bench.receiver.frames or bench.inference.busy:
             bench.turns(1)
         assert bench.gate.scores == [(n, float(n % 200 + 20)) for n in range(number)]
     finally:
@@ -214,7 +219,10 @@ def test_every_frame_is_answered_once_and_in_its_order(arrivals: list[tuple[int,
 
 def test_a_batch_begins_when_the_engine_is_through_with_the_former() -> None:
     pipeline = Pipeline(Engine(), lambda: 0)
-    taken: list[Any] = [(frame, frame.pixels, 0) for frame in (Slot(number, deadline_ns=650) for number in range(8))]
+    nobody: Any = None
+    taken: list[Any] = [
+        Taken(frame, frame.pixels, 0, nobody) for frame in (Slot(number, deadline_ns=650) for number in range(8))
+    ]
     assert pipeline.feed(taken[:4])
     assert pipeline.feed(taken[4:])  # free after 400: two more are through at 600, four would be at 800
     assert pipeline.full

@@ -21,8 +21,10 @@ from inspector.domain.verdict import Cause
 from inspector.engines.base import Scored
 from inspector.recipe.manifest import Geometry, Golden
 from inspector.roles.golden_check import GoldenCheck
+from inspector.roles.inference import Inference
 from inspector.roles.job import Job
 from inspector.roles.lifeline import Lifeline
+from inspector.roles.seat import Seat
 from inspector.roles.worker import WorkerRole, work
 from inspector.wire.frames import ReceivedFrame
 from inspector.wire.messages import FrameHeader, Result, State
@@ -93,13 +95,15 @@ class Bench:
         reading, self.gate_end = os.pipe()
         receiver: Any = self.receiver
         gate: Any = self.gate
-        self.role = WorkerRole(job(Path("r")), geometry, engine, receiver, gate, Lifeline(reading), lambda: NOW_NS)
+        self.seat = Seat(job(Path("r")), geometry, receiver, gate, lambda: NOW_NS)
+        self.inference = Inference(engine, [self.seat], 4, lambda: NOW_NS)
+        self.role = WorkerRole([self.inference], Lifeline(reading), lambda: NOW_NS)
 
     def turn(self, *frames: ReceivedFrame) -> list[Result]:
         before = len(self.gate.results)
         self.receiver.frames += frames
         while self.receiver.frames:
-            self.role._judge(self.role._take())
+            self.inference.work()
         return self.gate.results[before:]
 
 
@@ -212,7 +216,7 @@ def run_to_its_end(bench: Bench) -> None:
 
 
 def test_the_golden_frame_is_computed_again_when_it_is_due_and_no_frame_waits(bench: Bench) -> None:
-    bench.role._golden = golden_check(bench, 5.0, age_ns=2000)
+    bench.inference.golden = golden_check(bench, 5.0, age_ns=2000)
     bench.role._report("running")
     assert bench.gate.said[-1].details["golden_age_s"] == pytest.approx(2e-6)
     run_to_its_end(bench)
@@ -222,7 +226,7 @@ def test_the_golden_frame_is_computed_again_when_it_is_due_and_no_frame_waits(be
 
 
 def test_the_golden_frame_lets_parts_go_first(bench: Bench) -> None:
-    bench.role._golden = golden_check(bench, 5.0, age_ns=2000)
+    bench.inference.golden = golden_check(bench, 5.0, age_ns=2000)
     os.write(bench.receiver._end, b"x")  # a further frame waits, and goes on waiting
     bench.receiver.frames += [frame(0)]
     run_to_its_end(bench)
@@ -231,13 +235,13 @@ def test_the_golden_frame_lets_parts_go_first(bench: Bench) -> None:
 
 
 def test_a_golden_frame_that_was_proven_lately_is_left_alone(bench: Bench) -> None:
-    bench.role._golden = golden_check(bench, 5.0, age_ns=500)
+    bench.inference.golden = golden_check(bench, 5.0, age_ns=500)
     run_to_its_end(bench)
     assert bench.engine.batches == []
 
 
 def test_a_worker_that_no_longer_computes_the_golden_score_leaves(bench: Bench) -> None:
-    bench.role._golden = golden_check(bench, 5.2, age_ns=2000)
+    bench.inference.golden = golden_check(bench, 5.2, age_ns=2000)
     with pytest.raises(EngineError, match=r"this engine's score is 5, the recipe's 5\.2"):
         run_to_its_end(bench)
 
@@ -276,7 +280,7 @@ class Tap:
 
 def test_frames_for_the_archive_leave_after_their_result_and_never_if_they_were_written_over(bench: Bench) -> None:
     tap: Any = Tap()
-    bench.role._taps = tap
+    bench.seat._taps = tap
     results = bench.turn(
         frame(1, 1),
         frame(2, 5),

@@ -1,0 +1,98 @@
+"""One worker process judges all views of a station: it dies for all of them, and a view with a new recipe leaves it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Daemon, StartDaemon, wait_for
+from .test_changeover import inspector
+from .test_views import Rig, check, start_station
+
+pytestmark = pytest.mark.process
+
+
+def workers(daemon: Daemon) -> list[int]:
+    """Process ids of the station's workers."""
+    found = []
+    for pid in Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split():
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        if b"inspector.roles.worker" in command:
+            found.append(int(pid))
+    return found
+
+
+def views(daemon: Daemon) -> dict[str, Any]:
+    status = json.loads(inspector(daemon, "status", "--json").stdout)
+    return {view["station"].removeprefix("station."): view for view in status["views"]}
+
+
+def pass_until_judged(daemon: Daemon, rig: Rig) -> None:
+    """Parts go by until one of them is judged from both sides again."""
+
+    def judged() -> bool:
+        before = len(daemon.records())
+        rig.pass_by("main", "side")
+        wait_for(lambda: len(daemon.records()) > before, "a verdict")
+        return bool(daemon.records()[-1]["decision"] == "pass")
+
+    wait_for(judged, "a part that passes\n" + daemon.errors())
+
+
+def test_views_share_a_worker_until_one_of_them_takes_up_another_recipe(
+    start: StartDaemon, random_recipe: Path, tmp_path: Path
+) -> None:
+    rig = Rig(tmp_path / "rig")
+    daemon = start_station(start, rig, random_recipe, tmp_path, worker={"shared": True})
+    (shared,) = workers(daemon)
+    rig.pass_by("main", "side")
+    daemon.wait_for_verdicts(1)
+
+    os.kill(shared, signal.SIGKILL)
+    wait_for(lambda: len(workers(daemon)) == 1 and workers(daemon) != [shared], "a new worker")
+    (shared,) = workers(daemon)
+    pass_until_judged(daemon, rig)
+    assert {view: stands["restarts"] for view, stands in views(daemon).items()} == {"main": 1, "side": 1}
+
+    other = tmp_path / "other"
+    shutil.copytree(random_recipe, other)
+    changed = inspector(daemon, "recipe", "activate", str(other), "--view", "side", "--why", "new lens")
+    assert changed.returncode == 0, changed.stderr
+    wait_for(lambda: views(daemon)["side"]["changeover"].endswith("done"), "the change's end")
+    assert len(workers(daemon)) == 2
+    assert [Path(view["folder"]) for view in views(daemon).values()] == [random_recipe.resolve(), other]
+    pass_until_judged(daemon, rig)
+
+    os.kill(shared, signal.SIGKILL)  # only the main view has it by now
+    wait_for(lambda: views(daemon)["main"]["restarts"] == 2, "the death of the main view's worker")
+    pass_until_judged(daemon, rig)
+    assert views(daemon)["side"]["restarts"] == 0
+    assert daemon.stop() == 0, daemon.errors()
+    causes = check(daemon)
+    assert causes["score_within_threshold"] >= 4
+    assert set(causes) <= {"score_within_threshold", "worker_lost", "worker_not_ready", "view_missing", "shutdown"}
+
+
+def test_a_view_with_settings_of_its_own_has_a_worker_of_its_own(
+    start: StartDaemon, random_recipe: Path, tmp_path: Path
+) -> None:
+    rig = Rig(tmp_path / "rig")
+    cameras = rig.cameras()
+    own = {"allow_random_weights": True, "threads": 1, "engine": "pytorch"}
+    daemon = start(
+        camera=cameras["main"],
+        worker={"shared": True},
+        views={
+            "side": {"recipe": str(random_recipe), "camera": cameras["side"]},
+            "back": {"recipe": str(random_recipe), "camera": cameras["side"], "worker": own},
+        },
+    )
+    wait_for(lambda: daemon.errors().count("ready: station") == 3 or daemon.process.poll() is not None, "all views")
+    assert len(workers(daemon)) == 2
+    assert daemon.stop() == 0, daemon.errors()
