@@ -161,3 +161,31 @@ class ViewDesk:
     def settled(self, verdict: Verdict, record: dict[str, Any]) -> None:
         """As `inspector.roles.judge.Desk.settled`."""
         self._parts.settled(self._view, verdict, record)
+
+
+class LinesOwn:
+    """To a station with one line, in the place of a `PartDesk`: the line's parts are the station's, and it does all.
+
+    Args:
+        tally: The line's sums.
+    """
+
+    def __init__(self, tally: Callable[[], Tally]) -> None:
+        self._tally = tally
+
+    def expire(self) -> None:
+        """Nothing: the line settles what is due."""
+
+    def next_deadline_ns(self) -> int | None:
+        """None: the line has its own."""
+        return None
+
+    def close(self) -> None:
+        """Nothing: the line settles what is open."""
+
+    def show(self) -> None:
+        """Nothing: the line shows its sums."""
+
+    def tally(self) -> Tally:
+        """The line's sums."""
+        return self._tally()

@@ -17,7 +17,7 @@ from inspector.outputs.publisher import Publisher
 from inspector.outputs.service_manager import ServiceManager
 from inspector.outputs.verdict_log import VerdictLog
 from inspector.roles.control_desk import ControlDesk
-from inspector.roles.desks import PartDesk
+from inspector.roles.desks import LinesOwn, PartDesk
 from inspector.roles.line import Line
 from inspector.roles.reload_desk import ReloadDesk
 
@@ -76,7 +76,7 @@ class Gate:
         self._service_manager = service_manager
         self._run_id = run_id
         self._stop_timeout_s = stop_timeout_s
-        self._parts = parts
+        self._parts = parts or LinesOwn(self.lines[0].tally)
         self._control = control
         self._reload_desk = reload_desk
         self._clock_ns = clock_ns
@@ -86,7 +86,7 @@ class Gate:
 
     def tally(self) -> Tally:
         """The sums over parts."""
-        return self.lines[0].tally() if self._parts is None else self._parts.tally()
+        return self._parts.tally()
 
     @property
     def serving(self) -> bool:
@@ -128,8 +128,7 @@ class Gate:
         """
         for line in self.lines:
             line.turn()
-        if self._parts is not None:
-            self._parts.expire()
+        self._parts.expire()
         if self._control is not None:
             self._control.serve(self)
         if self.reloading:
@@ -196,7 +195,7 @@ class Gate:
 
     def status(self) -> dict[str, Any]:
         """How the station stands, for people and for JSON; of its views each as a station of its own."""
-        if self._parts is None:
+        if len(self.lines) == 1:
             return self.lines[0].status()
         return {
             "station": self._station,
@@ -207,19 +206,18 @@ class Gate:
 
     def _line_of(self, view: str | None) -> Line:
         names = [line.name for line in self.lines]
-        if view is None and len(self.lines) == 1:
+        sole = len(self.lines) == 1
+        if view is None and sole:
             return self.lines[0]
         name = f"{self._station}.{view}"
         if view is None or name not in names:
             views = ", ".join(name.removeprefix(f"{self._station}.") for name in names)
             said = f"there is no view {view}" if view is not None else "each view has a recipe of its own"
-            raise FatalError(f"{said}; say which with --view: {views}" if self._parts else f"{said}; omit --view")
+            raise FatalError(f"{said}; omit --view" if sole else f"{said}; say which with --view: {views}")
         return self.lines[names.index(name)]
 
     def _patience_ms(self) -> int:
-        deadlines = [line.next_deadline_ns() for line in self.lines]
-        if self._parts is not None:
-            deadlines.append(self._parts.next_deadline_ns())
+        deadlines = [self._parts.next_deadline_ns(), *(line.next_deadline_ns() for line in self.lines)]
         due = [deadline_ns for deadline_ns in deadlines if deadline_ns is not None]
         if not due:
             return _TURN_MS
@@ -237,8 +235,7 @@ class Gate:
             poller.poll(self._patience_ms())
             for line in self.lines:
                 line.settle_due()
-            if self._parts is not None:
-                self._parts.expire()
+            self._parts.expire()
 
     def _close(self) -> None:
         self._service_manager.notify("STOPPING=1")
@@ -250,8 +247,7 @@ class Gate:
             line.finish(until_ns)
         for line in self.lines:
             line.finish_beside(until_ns + share_ns)
-        if self._parts is not None:
-            self._parts.close()
+        self._parts.close()
         self._show()
         self._heartbeat(self._clock_ns(), "stopped")
 
@@ -272,8 +268,7 @@ class Gate:
     def _show(self) -> None:
         for line in self.lines:
             line.show()
-        if self._parts is not None:
-            self._parts.show()
+        self._parts.show()
         self._metrics.total(self._metrics.log_dropped, self._verdict_log.dropped)
 
     def _heartbeat(self, now_ns: int, state: str) -> None:
