@@ -115,6 +115,7 @@ class GenicamCamera:
             self._driver,
             name=name,
             gige=chosen.transport == "GEV",
+            buffers=self._acquirer.num_buffers,
             silence_ns=round(self._config.lost_after_s * 1e9),
             free_running=self._config.free_running,
             guard=guard,

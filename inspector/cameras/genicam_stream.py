@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from inspector.cameras.genicam_frames import Layout, ShortBuffer, UnsupportedFormat, copy_pixels, frames_lost
-from inspector.domain.camera_events import CameraEvent
+from inspector.cameras.genicam_frames import Layout, ShortBuffer, UnsupportedFormat, copy_pixels
+from inspector.cameras.genicam_losses import Losses
 from inspector.domain.errors import CameraError
 from inspector.domain.frame import Allocate, Capture, Frame, new_pixels
 from inspector.domain.verdict import Cause
@@ -34,6 +33,7 @@ class FrameStream:
         driver: The module `inspector.cameras.genicam_driver`.
         name: For messages.
         gige: True for GigE Vision: its frame ids skip 0.
+        buffers: Frames that can wait to be taken.
         silence_ns: After so long without a frame the device is asked whether it is there.
         free_running: Silence alone means that it is lost.
         clock_ns: Monotonic clock.
@@ -57,6 +57,7 @@ class FrameStream:
         *,
         name: str,
         gige: bool,
+        buffers: int,
         silence_ns: int,
         free_running: bool,
         clock_ns: Callable[[], int],
@@ -71,7 +72,6 @@ class FrameStream:
         self._acquirer = acquirer
         self._driver = driver
         self.name = name
-        self._gige = gige
         self._silence_ns = silence_ns
         self._free_running = free_running
         self._clock_ns = clock_ns
@@ -80,20 +80,15 @@ class FrameStream:
         self._guard_ns = guard_ns
         self._missed = missed
         self._pulses = pulses
-        self._untaken = 0
-        self._untaken_before = 0
         self._allocate = allocate
         self._raw_bayer = raw_bayer
         self._guarded_ns = 0
         self._incomplete = driver.IncompleteFrames()
         self._acquirer.add_callback(acquirer.Events.INCOMPLETE_BUFFER, self._incomplete)
-        self._incomplete_before = 0
-        self._last_id: int | None = None
-        self._underruns = 0
-        self._missing = 0
+        witnesses = None if missed is None else missed.reconciled
+        self._losses = Losses(name, gige=gige, buffers=buffers, witnesses=witnesses, pulses=pulses)
+        self.events = self._losses.events
         self._held: Capture | None = None
-        self.events = Counter[CameraEvent]()
-        self._counting = False
         self._lost: str | None = None
         self._heard_ns = 0
         self._warned: set[str] = set()
@@ -114,42 +109,43 @@ class FrameStream:
 
     def capture(self, timeout_s: float) -> Capture | None:
         """As `Camera.capture`. A loss is a part first: what was under the camera then, nobody has seen."""
-        if self._lost is not None:
+        if self._lost is None:
+            try:
+                return self._capture(timeout_s)
+            except CameraError as error:
+                self._lost = str(error)
+            now_ns = self._clock_ns()
+            return Capture(None, now_ns, now_ns, f"the loss of camera {self.name}", Cause.CAMERA_LOST)
+        part = self._known()  # the device may be lost with a frame in hand
+        if part is None:
             raise CameraError(self._lost)
-        try:
-            return self._capture(timeout_s)
-        except CameraError as error:
-            self._lost = str(error)
-        now_ns = self._clock_ns()
-        return Capture(None, now_ns, now_ns, f"the loss of camera {self.name}", Cause.CAMERA_LOST)
+        return part
 
     def _capture(self, timeout_s: float) -> Capture | None:
-        if self._held is None and not self._untaken:
+        if self._held is None and not self._losses.untold:
             try:
                 self._look_at_settings()
                 self._look_for_missed()
-                if not self._untaken:
-                    self._held = self._next(timeout_s)
+                if not self._losses.untold:
+                    self._fetch(timeout_s)
             except self._driver.GENICAM_ERRORS as error:
                 raise CameraError(f"camera {self.name} is lost: {error}") from error
-        if self._untaken:
-            self._untaken -= 1
-            now_ns = self._clock_ns()
-            return Capture(None, now_ns, now_ns, "a trigger that the camera could not take", Cause.FRAME_MISSING)
-        if self._held is None:
+        part = self._known()
+        if part is None:
             self._ask_if_silent()
-            return None
-        if self._missing or self._untaken_before:
-            if self._missing:
-                self._missing -= 1
-                what = "a frame lost"
-            else:
-                self._untaken_before -= 1
-                what = "a trigger that the camera could not take"
-            label = f"{what} before {self._held.source}"
-            return Capture(None, self._held.triggered_ns, self._held.triggered_ns, label, Cause.FRAME_MISSING)
-        capture, self._held = self._held, None
-        return capture
+        return part
+
+    def _known(self) -> Capture | None:
+        """The next part that is known of: first those that brought no frame, then the frame that showed it."""
+        lost = self._losses.tell()
+        if lost is None:
+            part, self._held = self._held, None
+            return part
+        if self._held is None:
+            now_ns = self._clock_ns()
+            return Capture(None, now_ns, now_ns, lost, Cause.FRAME_MISSING)
+        at_ns = self._held.triggered_ns
+        return Capture(None, at_ns, at_ns, f"{lost} before {self._held.source}", Cause.FRAME_MISSING)
 
     def _look_at_settings(self) -> None:
         if self._guard is None or self._guard_ns is None or self._clock_ns() - self._guarded_ns < self._guard_ns:
@@ -165,24 +161,24 @@ class FrameStream:
             return
         waiting = self._info(lambda: self._acquirer.data_streams[0].num_awaiting_delivery, 1)
         if self._missed.due(idle=not waiting):
-            self._untaken = self._missed.look()
-            self.events[CameraEvent.OVERTRIGGER] += self._untaken
+            self._losses.missed(self._missed.look())
 
-    def _next(self, timeout_s: float) -> Capture | None:
-        """The next frame, complete or not; sets how many were lost before it."""
+    def _fetch(self, timeout_s: float) -> None:
+        """Takes the next frame in hand, complete or not; what was lost before it stands in the book then."""
         fetch_s = self._await_delivery(timeout_s)
         seen = self._incomplete.count
         buffer = self._acquirer.try_fetch(timeout=fetch_s, is_raw=True)
         now_ns = self._clock_ns()
         if buffer is None:
             if self._incomplete.count == seen:
-                return None
+                return
             self._heard_ns = now_ns
-            self._incomplete_before += 1
-            return Capture(None, now_ns, now_ns, "an incomplete frame", Cause.FRAME_INCOMPLETE)
+            self._losses.incomplete()
+            self._held = Capture(None, now_ns, now_ns, "an incomplete frame", Cause.FRAME_INCOMPLETE)
+            return
         self._heard_ns = now_ns
         try:
-            return self._take(buffer, now_ns)
+            self._held = self._take(buffer, now_ns)
         finally:
             buffer.parent.queue_buffer(buffer)
 
@@ -198,19 +194,6 @@ class FrameStream:
         chunks = self._driver.read_chunks(self._acquirer, buffer, names)
         count = None if self._pulses is None else chunks.get(self._pulses.chunk)
         return chunks.get("ChunkFrameID", frame_id), chunks.get("ChunkTimestamp", device_ns), count
-
-    def _is_repeated(self, frame_id: int | None) -> bool:
-        """True for a frame that came already: its part has its verdict.
-
-        A producer that always says the same id repeats nothing, so the ids must have counted on before.
-        """
-        if frame_id is None or frame_id != self._last_id or not self._counting:
-            return False
-        self.events[CameraEvent.REPEATED] += 1
-        repeated = self.events[CameraEvent.REPEATED]
-        if repeated.bit_count() == 1:  # the 1st, 2nd, 4th, 8th ...: a fault that lasts must not fill the log
-            log.warning("camera %s: frame %d came again, %d such so far", self.name, frame_id, repeated)
-        return True
 
     def _await_delivery(self, timeout_s: float) -> float:
         """Waits until a frame is there or the time is over.
@@ -233,12 +216,13 @@ class FrameStream:
 
     def _take(self, buffer: Any, arrived_ns: int) -> Capture | None:
         frame_id, device_ns, count = self._numbers(buffer)
-        if self._is_repeated(frame_id):
+        if self._losses.repeated(frame_id):
             return None
         source = "frame" if frame_id is None else f"frame {frame_id}"
         if device_ns is not None:
             source += f" at {device_ns} ns"
-        self._count_lost(frame_id, count)
+        underruns = self._info(lambda: self._acquirer.data_streams[0].num_underrun, 0)
+        self._losses.frame(frame_id, underruns, count)
         problem = None
         pixels: Frame | None = None
         try:
@@ -250,37 +234,6 @@ class FrameStream:
             problem = Cause.FRAME_CORRUPT
             self._warn_once(f"camera {self.name}: {error}")
         return Capture(pixels, arrived_ns, self._clock_ns(), source, problem)
-
-    def _count_lost(self, frame_id: int | None, count: int | None) -> None:
-        """Sets how many frames were lost before this one: by the ids, else by the frames that found no buffer.
-
-        And by the pulses how many triggers made no frame at all.
-        """
-        lost = None
-        if frame_id is not None and self._last_id is not None:
-            lost = frames_lost(self._last_id, frame_id, gige=self._gige)
-            if lost is None:
-                self._warn_once(f"camera {self.name}: frame ids do not count on, so they can't show lost frames")
-            self._counting = lost is not None
-        underruns = self._info(lambda: self._acquirer.data_streams[0].num_underrun, 0)
-        unbuffered = max(0, underruns - self._underruns)
-        self.events[CameraEvent.UNDERRUN] += unbuffered
-        witnesses = None if self._missed is None else self._missed.reconciled
-        if lost is None:
-            self._missing = unbuffered
-            if witnesses is not None:
-                witnesses.ids_say_nothing()
-        else:  # frames that came incomplete are counted already, and their ids are not known
-            self._missing = max(0, lost - self._incomplete_before)
-            if witnesses is not None:
-                self._missing = witnesses.left_out(self._missing)
-            self.events[CameraEvent.ID_GAP] += self._missing
-        if self._pulses is not None:
-            self._untaken_before = self._pulses.missed(count, 1 + self._missing + self._incomplete_before)
-            self.events[CameraEvent.OVERTRIGGER] += self._untaken_before
-        self._last_id = frame_id
-        self._underruns = underruns
-        self._incomplete_before = 0
 
     def _pixels(self, buffer: Any) -> Frame:
         height_px = buffer.height

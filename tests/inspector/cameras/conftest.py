@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +20,21 @@ class FakeClock:
     def sleep(self, seconds: float) -> None:
         assert seconds > 0
         self.now_ns += max(1, round(seconds * 1e9))
+
+
+class PulseNodes:
+    """The node map of a camera that counts pulses: each of its nodes."""
+
+    def __init__(self) -> None:
+        self.node = SimpleNamespace(principal_interface_type=2)
+        self.max = 2**63 - 1
+        self.value = True
+
+    def has_node(self, name: str) -> bool:
+        return True
+
+    def get_node(self, name: str) -> PulseNodes:
+        return self
 
 
 @pytest.fixture

@@ -356,6 +356,20 @@ def test_frames_that_find_no_buffer_are_missing_parts(plant: Plant, open_camera:
     assert camera.events() == {CameraEvent.ID_GAP: 4, CameraEvent.UNDERRUN: 4}
 
 
+def test_burst_before_the_first_frame_is_taken_is_counted_once(plant: Plant, open_camera: OpenCamera) -> None:
+    """The frames that found no buffer once were told with the first frame and again by the gap in the ids."""
+    camera = started(open_camera, buffers=2)
+    plant.tell("trigger SIM0001 6")
+    while plant.state()["parts"] < 6:
+        pass
+    captures = take(camera, 2)
+    plant.tell("trigger SIM0001 1")
+    captures += take(camera, 5)
+    assert names(captures) == ["frame 1", "frame 2", *["frame_missing"] * 4, "frame 7"]
+    assert camera.capture(0.1) is None
+    assert camera.events() == {CameraEvent.ID_GAP: 4, CameraEvent.UNDERRUN: 4}
+
+
 #: One exposure after the other: a pulse that comes during one is lost.
 NO_OVERLAP: list[tuple[str, Any]] = [
     *TRIGGERED,

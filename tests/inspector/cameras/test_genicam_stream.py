@@ -18,7 +18,7 @@ from inspector.domain.errors import CameraError
 from inspector.domain.frame import Capture
 from inspector.domain.verdict import Cause
 
-from .conftest import FakeClock
+from .conftest import FakeClock, PulseNodes
 
 GENTL_ERROR, GENAPI_ERROR = driver.GENICAM_ERRORS
 NOT_AVAILABLE = driver.NOT_KNOWN[0]
@@ -103,6 +103,7 @@ def stream(acquirer: Acquirer, clock: Any, *, gige: bool = False, free_running: 
         driver,
         name="left",
         gige=gige,
+        buffers=4,
         silence_ns=2_000_000_000,
         free_running=free_running,
         clock_ns=clock,
@@ -204,21 +205,6 @@ def test_producer_that_always_says_the_same_id_repeats_nothing(clock: Any) -> No
     assert problems(play([Frame(0), Frame(0), Frame(0)], clock)) == ["frame 0"] * 3
 
 
-class PulseNodes:
-    """The node map of a camera that counts pulses: each of its nodes."""
-
-    def __init__(self) -> None:
-        self.node = SimpleNamespace(principal_interface_type=2)
-        self.max = 2**63 - 1
-        self.value = True
-
-    def has_node(self, name: str) -> bool:
-        return True
-
-    def get_node(self, name: str) -> PulseNodes:
-        return self
-
-
 def counting_stream(script: list[Any], clock: Any) -> FrameStream:
     """A stream whose frames bring their count of pulses as a chunk."""
 
@@ -231,6 +217,7 @@ def counting_stream(script: list[Any], clock: Any) -> FrameStream:
         SimpleNamespace(**{**vars(driver), "read_chunks": read_chunks}),
         name="left",
         gige=False,
+        buffers=4,
         silence_ns=2_000_000_000,
         free_running=False,
         clock_ns=clock,
@@ -368,6 +355,20 @@ def test_error_of_the_driver_is_a_lost_camera(clock: Any, error: Exception) -> N
     made = stream(Acquirer([Frame(1), error]), clock)
     assert made.capture(0.05) is not None
     loses(made, "camera left is lost: gone")
+
+
+def test_frame_in_hand_when_the_device_is_lost_is_a_part_all_the_same(clock: Any) -> None:
+    """The device goes between the copy of a frame and the return of its buffer: frame, gap before it, and the loss."""
+
+    class Gone(Frame):
+        def queue_buffer(self, buffer: Frame) -> None:
+            raise GENTL_ERROR("gone")
+
+    made = stream(Acquirer([Frame(1), Gone(3)]), clock)
+    captures = [made.capture(0.05) for _ in range(4)]
+    assert problems([one for one in captures if one]) == ["frame 1", "camera_lost", "frame_missing", "frame 3"]
+    with pytest.raises(CameraError, match="camera left is lost: gone"):
+        made.capture(0.05)
 
 
 def test_wait_for_a_frame_ends_with_the_timeout(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
