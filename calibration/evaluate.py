@@ -20,6 +20,7 @@ from calibration.datasets import Label, Sample, open_dataset
 from calibration.images import mask_of, read_image
 from calibration.metrics import Confusion, confusion, f1_max, image_auroc
 from calibration.pixel_metrics import PixelRanking
+from calibration.scoring import Scorer, make_scorer
 from calibration.train import Reporter
 from inspector.domain.errors import DataError, EngineError, PartError
 from inspector.domain.frame import Pixels
@@ -144,6 +145,8 @@ def evaluate(
 ) -> Evaluation:
     """Runs the recipe's network over the test images of a data set, one at a time.
 
+    Scores are those of the line, in the recipe's precision; maps and times are the network's in float32.
+
     Raises:
         DataError: No test images, or images that don't fit the recipe.
         RecipeError: The recipe's tensors don't fit its manifest.
@@ -193,6 +196,7 @@ def _run(
             # Both wait for the device, so that the clock stops when the work is done.
             return float(result.scores[0]), result.anomaly_maps[0, 0].cpu().numpy()
 
+    scorer = _scorer(recipe, preprocess, device, reporter)
     scores, maps, masks, seconds = [], [], [], []
     for done, sample in enumerate(samples, start=1):
         pixels = read_image(sample.path)
@@ -205,11 +209,30 @@ def _run(
         started = time.perf_counter()
         score, anomaly_map = judge(pixels)
         seconds.append(time.perf_counter() - started)
-        scores.append(score)
+        scores.append(score if scorer is None else float(scorer([pixels])[0]))
         maps.append(anomaly_map)
         masks.append(mask_of(sample, (pixels.shape[1], pixels.shape[0]), geometry))
         reporter.scoring("test", done, len(samples))
     return np.array(scores), maps, masks, np.array(seconds)
+
+
+def _scorer(recipe: Recipe, preprocess: Preprocess, device: str, reporter: Reporter) -> Scorer | None:
+    """What gives the scores that the line gives; None for a recipe in float32, whose network gives them."""
+    precision = recipe.manifest.precision
+    if precision == "float32":
+        return None
+    try:
+        if precision == "float16" and device == "cpu":
+            raise EngineError("float16 needs --device cuda")
+        network = load_network(recipe).to(device)
+        return make_scorer(network, preprocess, precision, device=torch.device(device), batch=1)
+    except EngineError as error:
+        tolerance = recipe.manifest.golden.tolerance
+        reporter.say(
+            f"scores in float32: this recipe's line computes in {precision}, which can't be done here ({error}); the "
+            f"line's scores may differ by {tolerance:.1%}"
+        )
+        return None
 
 
 def _rejected(

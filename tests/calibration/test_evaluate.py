@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,18 @@ def test_figures_of_a_category(recipe: Recipe, category: Path, tmp_path: Path, r
     assert written["threshold"]["method"] == "extrapolated"
     assert written["rejected_by_class"]["hole"]["images"] == 4
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["figures.json"]
+
+
+def test_a_precision_that_this_machine_lacks_is_said_and_scores_are_in_float32(
+    recipe: Recipe, category: Path, record: Any
+) -> None:
+    halved = replace(recipe, manifest=recipe.manifest.model_copy(update={"precision": "float16"}))
+    assert np.array_equal(
+        evaluate(halved, category, reporter=record).scores, evaluate(recipe, category, reporter=record).scores
+    )
+    (said,) = [text for text in record.said if "scores in float32" in text]
+    assert "this recipe's line computes in float16, which can't be done here" in said
+    assert "the line's scores may differ by" in said
 
 
 def test_figures_that_can_t_be_formed_are_null(recipe: Recipe, category: Path, tmp_path: Path, record: Any) -> None:

@@ -16,6 +16,7 @@ import torch
 
 from calibration import train
 from calibration.datasets import open_dataset
+from calibration.evaluate import evaluate
 from calibration.features import load_batch
 from calibration.images import read_image
 from calibration.plan import Plan
@@ -92,6 +93,12 @@ def test_threshold_and_golden_score_have_the_precision_of_the_line(
     assert not np.allclose(again, np.sort(scores_of(recipe, scored).numpy()), rtol=1e-6)
     golden = engine.infer([recipe.golden_frame()])[0].score
     assert golden == pytest.approx(recipe.manifest.golden.score, rel=1e-5)
+
+    found = evaluate(recipe, category, reporter=record)  # once in float32, whatever the line computed in
+    tested = [sample.path for sample in open_dataset(category).test]
+    again = np.array([engine.infer([read_image(path)])[0].score for path in tested])
+    assert found.scores == pytest.approx(again, rel=1e-5)
+    assert not np.allclose(again, scores_of(recipe, tested).numpy(), rtol=1e-6)
 
 
 def test_folds_score_every_part_but_the_validation_s(quick_plan: QuickPlan, record: Any) -> None:
