@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import resource
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -39,6 +41,18 @@ def test_the_engine_must_reproduce_the_golden_score(random_recipe: Path, name: L
     assert engine.infer([recipe.golden_frame()])[0].score == pytest.approx(recipe.manifest.golden.score, rel=1e-4)
     with pytest.raises(EngineError, match="golden frame"):
         create_engine(settings, with_score(recipe, 1.05))
+
+
+@pytest.mark.parametrize("name", ["pytorch", "openvino"])
+def test_a_large_frame_takes_no_fresh_memory_from_the_kernel(
+    random_recipe: Path, name: Literal["pytorch", "openvino"]
+) -> None:
+    engine = create_engine(Worker(engine=name, threads=1, max_batch=1), load_recipe(random_recipe))
+    frame = np.zeros((3000, 3000), np.uint8)  # 36 MB in float32, more than the allocator ever keeps by itself
+    engine.infer([frame])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    engine.infer([frame])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 36_000_000 / resource.getpagesize() / 4
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
