@@ -27,6 +27,7 @@ from calibration.plan import Plan
 from calibration.published import METRICS, Setting, is_mvtec
 from calibration.train import Reporter, calibrate
 from inspector.domain.errors import DataError, EngineError, FatalError
+from inspector.models.weights import load_backbone
 from inspector.recipe.store import Recipe, load_recipe
 
 #: Fields of a plan without effect on the recipe, but for its name.
@@ -275,11 +276,16 @@ def _recipe(plan: Plan, dataset: Dataset, detector: str, work: Path, reporter: R
 def recipe_folder(work: Path, plan: Plan, dataset: Dataset) -> Path:
     """Where the recipe of a resolved plan is kept: plans that could give other recipes have other folders.
 
-    What counts is the plan, the version of the program, and the good images' names, sizes and times of change.
+    What counts is the plan, the weights, the version of the program, and the good images' names, sizes and times of
+    change.
+
+    Raises:
+        DataError: The weights can't be had.
     """
     facts = {key: value for key, value in asdict(plan).items() if key not in _WITHOUT_EFFECT}
     stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in (s.path for s in dataset.train)]
-    identity = json.dumps([inspector.__version__, facts, stats], sort_keys=True, default=str)
+    weights = [load_backbone(name, plan.weights, plan.weights_dir).sha256 for name in plan.backbones]
+    identity = json.dumps([inspector.__version__, facts, weights, stats], sort_keys=True, default=str)
     key = hashlib.sha256(identity.encode()).hexdigest()[:12]
     return work / _plain(dataset.name) / f"{plan.detector}-{key}"
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torchvision
+from safetensors.torch import save_file
 
 from calibration.comparison import Comparison, Failure, chosen_categories, compare, recipe_folder
 from calibration.datasets import open_dataset
@@ -97,6 +99,19 @@ def test_what_has_no_effect_does_not_change_the_folder(compared: Any, tmp_path: 
     assert recipe_folder(tmp_path, replace(plan, folds=3), dataset) != folder
     odd = replace(dataset, name="../a b/<c>")
     assert recipe_folder(tmp_path, plan, odd).parent == tmp_path / "a_b__c_"
+
+
+def test_other_weights_under_the_same_name_are_another_folder(compared: Any, tmp_path: Path) -> None:
+    """Recipes of the former weights were once taken for those of the new ones."""
+    dataset = open_dataset(compared.folders[0])
+    plan = replace(compared.plan(dataset.root, "padim"), weights="imagenet", weights_dir=tmp_path).resolved()
+    folders = []
+    for _ in range(2):
+        for name in plan.backbones:
+            model = torchvision.models.get_model(name, weights=None)  # random ones
+            save_file(model.state_dict(), tmp_path / f"{name}-0123.safetensors")
+        folders.append(recipe_folder(tmp_path, plan, dataset))
+    assert folders[0] != folders[1]
 
 
 def test_damaged_recipe_is_told_in_its_cell(compared: Any, record: Any, tmp_path: Path) -> None:
