@@ -90,7 +90,7 @@ class Plant:
         """The producer takes the processes that play the camera with it."""
         tell(self.folder, f"crash {serial}")
 
-    def tell(self, command: str, patience_s: float = 20.0) -> str:
+    def tell(self, command: str, patience_s: float = 90.0) -> str:
         """Sends a command to every process that plays cameras, and waits until there is one.
 
         Returns:

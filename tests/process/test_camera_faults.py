@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ import pytest
 
 from ..gentl_simulator.plant import Plant, PlantCamera
 from ..recovery import Recovered
+from .camera_events import settled_events
 from .conftest import Daemon, StartDaemon, samples, wait_for
 
 pytestmark = pytest.mark.process
@@ -53,7 +55,7 @@ FREE_RUN = {"AcquisitionFrameRate": 20.0}
 def pull(daemon: Daemon, plant: Plant, count: int) -> None:
     """So many pulses of the light barrier, and the verdicts of their parts."""
     before = len(daemon.records())
-    plant.tell(f"trigger SIM0001 {count}", patience_s=60)
+    plant.tell(f"trigger SIM0001 {count}")
     daemon.wait_for_verdicts(before + count)
 
 
@@ -63,12 +65,16 @@ def camera_is_up(daemon: Daemon) -> bool:
     )
 
 
-def events(daemon: Daemon) -> dict[str, int]:
-    return {one.labels["event"]: int(one.value) for one in samples(daemon, "inspector_camera_events_total")}
-
-
 def armed(daemon: Daemon, plant: Plant) -> None:
     wait_for(lambda: plant.state()["grabbing"], "the camera to be started\n" + daemon.errors())
+
+
+def all_taken(plant: Plant, parts: int, buffers: int) -> None:
+    """So many parts were exposed, and every buffer waits for the next one: nothing is under way in the camera."""
+    wait_for(
+        lambda: (now := plant.state())["parts"] == parts and now["queued"] == buffers,
+        f"{parts} parts exposed and taken",
+    )
 
 
 def test_dropped_and_incomplete_frames_of_a_triggered_line_are_rejected_with_their_cause(
@@ -107,7 +113,7 @@ def test_stalled_stream_and_crashed_producer_are_found_out_and_a_new_camera_proc
     assert recovered(daemon, crashed_ns) < RECOVERY_S
     assert daemon.stop() == 0, daemon.errors()
     daemon.check_ledger()
-    assert "SIM0001 is lost: no frame for 1." in daemon.errors()
+    assert re.search(r"SIM0001 is lost: no frame for \d", daemon.errors())
     assert "camera: process gone (killed by signal 6), starting again" in daemon.errors()
 
 
@@ -152,15 +158,16 @@ def test_parts_that_come_faster_than_the_exposure_allows_are_rejected_and_none_i
     )
     armed(daemon, plant)
     pulses = 40
-    for _ in range(pulses):
+    for _ in range(pulses - 2):
         plant.tell("trigger SIM0001 1")
         time.sleep(0.007)
+    plant.tell("trigger SIM0001 2")  # one of them comes too soon, however busy this machine is
     daemon.wait_for_verdicts(pulses)
     camera = plant.state()
     assert camera["missed"] > 0
     assert camera["parts"] + camera["missed"] == pulses
-    wait_for(lambda: events(daemon)["overtrigger"] == camera["missed"], "the event for each of them")
-    assert events(daemon)["frame_missing"] == camera["missed"]
+    counted_events = settled_events(daemon, overtrigger=camera["missed"], frame_missing=camera["missed"])
+    assert counted_events["overtrigger"] == counted_events["frame_missing"] == camera["missed"]
     assert daemon.stop() == 0, daemon.errors()
     counted = daemon.check_ledger()
     assert len(daemon.records()) == pulses
@@ -173,17 +180,18 @@ def test_frames_that_find_no_buffer_are_rejected_and_named(line: Callable[..., D
     daemon = line({**LINE_TRIGGER, "ExposureTime": 20.0}, buffers=2)
     armed(daemon, plant)
     pull(daemon, plant, 1)
-    plant.tell("trigger SIM0001 300")
-    wait_for(lambda: plant.state()["parts"] == 301, "the last exposure")
-    pulses = 301
-    while not (underruns := plant.state()["underruns"]) or causes(daemon)["frame_missing"] < underruns:
-        plant.tell("trigger SIM0001 1")  # the next frame that finds a buffer tells of those that did not
-        pulses += 1
-        time.sleep(0.05)
-        assert pulses < 400, "no frame told of those that were lost\n" + daemon.errors()
+    pulses, buffers = 1, plant.state()["queued"]
+    while not (underruns := plant.state()["underruns"]):
+        plant.tell("trigger SIM0001 300")
+        pulses += 300
+        assert pulses < 3000, "every frame found a buffer\n" + daemon.errors()
+        all_taken(plant, pulses, buffers)
+    plant.tell("trigger SIM0001 1")  # it finds a buffer, and its id tells of the frames that did not
+    pulses += 1
     daemon.wait_for_verdicts(pulses)
-    wait_for(lambda: events(daemon)["underrun"] == underruns, "the event for each of them")
-    assert events(daemon)["id_gap"] == events(daemon)["frame_missing"] == underruns
+    happened = settled_events(daemon, underrun=underruns, id_gap=underruns, frame_missing=underruns)
+    assert happened["underrun"] == happened["id_gap"] == happened["frame_missing"] == underruns
+    assert plant.state()["underruns"] == underruns
     assert daemon.stop() == 0, daemon.errors()
     counted = daemon.check_ledger()
     assert len(daemon.records()) == pulses
@@ -197,18 +205,16 @@ def test_software_triggers_without_a_frame_in_time_are_rejected_once(line: Calla
     plant.tell("drop SIM0001 1")
     wait_for(lambda: causes(daemon)["frame_missing"] == 1, "the missed trigger\n" + daemon.errors())
     daemon.wait_for_verdicts(len(daemon.records()) + 2)
-    plant.tell("slow SIM0001 1300")
+    plant.tell("slow SIM0001 1500")
     wait_for(lambda: causes(daemon)["frame_missing"] == 2, "the late frame's trigger\n" + daemon.errors())
     plant.tell("slow SIM0001 0")
     daemon.wait_for_verdicts(len(daemon.records()) + 5)
-    happened = wait_for(
-        lambda: (now := events(daemon))["late"] >= 1 and now["missed_trigger"] == now["late"] + 1 and now,
-        "the late frame, and no other",
-    )
-    assert happened["missed_trigger"] == happened["frame_missing"]
+    missed = causes(daemon)["frame_missing"]
+    happened = settled_events(daemon, late=missed - 1, missed_trigger=missed, frame_missing=missed)
+    assert happened["late"] + 1 == happened["missed_trigger"] == happened["frame_missing"] == missed
     assert daemon.stop() == 0, daemon.errors()
     counted = daemon.check_ledger()
-    assert counted["frame_missing"] == happened["missed_trigger"]
+    assert counted["frame_missing"] == missed >= 2
     frames = [one for one in daemon.records() if one["cause"] != "frame_missing"]
     assert all(one["source"].startswith(f"frame {one['part']} at ") for one in frames), "a frame of another trigger"
 
@@ -255,8 +261,10 @@ def test_changed_exposure_and_a_camera_that_leaves_the_list_are_set_right_again(
     daemon = line({**LINE_TRIGGER, "ExposureTime": 5000.0}, check_features_s=0.3)
     armed(daemon, plant)
     pull(daemon, plant, 2)
+    camera = daemon.wait_for_child("camera")
     plant.tell("exposure SIM0001 9000")
     wait_for(lambda: causes(daemon)["camera_lost"] == 1, "the loss among the verdicts\n" + daemon.errors())
+    daemon.wait_for_child("camera", other_than=camera)  # the one that lost it still grabs, and would take the pulse
     recovered(daemon, plant)
     plant.list_cameras(PlantCamera("SIM0001"), PlantCamera("SIM0002"))
     pull(daemon, plant, 2)  # another camera beside it changes nothing
@@ -268,7 +276,7 @@ def test_changed_exposure_and_a_camera_that_leaves_the_list_are_set_right_again(
     lost = {one.labels["cause"]: one.value for one in samples(daemon, "inspector_parts_total")}["camera_lost"]
     assert daemon.stop() == 0, daemon.errors()
     counted = daemon.check_ledger()
-    assert counted.pop("camera_lost") == lost == 2
+    assert counted.pop("camera_lost") == lost == 2  # both verdicts were long out when the metrics were asked
     assert counted["score_within_threshold"] + counted["score_above_threshold"] >= 6
     assert set(counted) <= {"score_within_threshold", "score_above_threshold", "worker_not_ready"}
     assert "lost its settings: ExposureTime is 9000.0 and was set to 5000.0" in daemon.errors()

@@ -160,7 +160,7 @@ def test_encoder_gives_a_frame_every_so_many_counts(plant: Plant, open_camera: O
 
 
 def test_free_run_delivers_by_itself(open_camera: OpenCamera) -> None:
-    camera = started(open_camera, [("AcquisitionFrameRate", 200.0)], free_running=True)
+    camera = started(open_camera, [("AcquisitionFrameRate", 200.0)], free_running=True, buffers=256)
     assert names(take(camera, 5)) == [f"frame {number}" for number in range(1, 6)]
 
 
@@ -195,7 +195,7 @@ def test_frame_that_comes_too_late_is_not_taken_for_the_next_one(
 ) -> None:
     camera = started(open_camera, SOFTWARE, software_trigger_rate=0.8)
     assert names(take(camera, 1)) == ["frame 1"]
-    plant.tell("slow SIM0001 1100")
+    plant.tell("slow SIM0001 1500")
     assert names(take(camera, 1)) == ["frame_missing"]
     plant.tell("slow SIM0001 0")
     assert names(take(camera, 1)) == ["frame 3"]
@@ -207,10 +207,10 @@ def test_frame_that_comes_too_late_is_not_taken_for_the_next_one(
 def test_late_frame_is_not_taken_for_the_trigger_that_was_fired_meanwhile(
     plant: Plant, open_camera: OpenCamera
 ) -> None:
-    """It comes 0.3 s after its own trigger was given up; once all later frames were taken for the next trigger's."""
+    """It comes 0.5 s after its own trigger was given up; once all later frames were taken for the next trigger's."""
     camera = started(open_camera, SOFTWARE, software_trigger_rate=10.0)
     captures = take(camera, 2)
-    plant.tell("slow SIM0001 1300")
+    plant.tell("slow SIM0001 1500")
     while captures[-1].problem is None:
         captures += take(camera, 1)
     plant.tell("slow SIM0001 0")
@@ -337,7 +337,7 @@ def test_short_line_scan_frames_are_cropped(plant: Plant, open_camera: OpenCamer
 
 def test_slow_frames_come_late_and_complete(plant: Plant, open_camera: OpenCamera) -> None:
     camera = started(open_camera)
-    plant.tell("slow SIM0001 150")
+    plant.tell("slow SIM0001 500")
     plant.tell("trigger SIM0001 1")
     assert camera.capture(0.05) is None
     assert names(take(camera, 1)) == ["frame 1"]
@@ -525,12 +525,12 @@ def test_counter_that_the_camera_has_not_is_an_error(open_camera: OpenCamera) ->
 
 
 def test_stalled_stream_of_a_free_running_camera_is_a_loss(plant: Plant, open_camera: OpenCamera) -> None:
-    camera = started(open_camera, [("AcquisitionFrameRate", 200.0)], free_running=True, lost_after_s=0.3)
+    camera = started(open_camera, [("AcquisitionFrameRate", 50.0)], free_running=True, lost_after_s=0.5, buffers=256)
     take(camera, 2)
     plant.tell("stall SIM0001 60000")
     lost = next(one for one in iter(lambda: camera.capture(0.1), ...) if one is not None and one.problem)
     assert lost.problem is Cause.CAMERA_LOST
-    with pytest.raises(CameraError, match=r"camera Simulator-1 SIM0001 is lost: no frame for 0\.\d s"):
+    with pytest.raises(CameraError, match=r"camera Simulator-1 SIM0001 is lost: no frame for \d\.\d s"):
         camera.capture(0.1)
 
 
