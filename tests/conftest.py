@@ -80,10 +80,11 @@ def plant(gentl_producer: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pla
 
 @pytest.fixture(scope="session")
 def random_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recipe with small random backbones at 64 px, which judges fast: for tests of the chain."""
+    """A recipe of the bundled pair at 64 px, its weights random, which judges fast: for tests of the chain."""
     import numpy as np
     import torch
 
+    from inspector.models.bundled import bundled_names
     from inspector.models.network import build_network
     from inspector.models.preprocess import Preprocess
     from inspector.models.recipe_network import pack_weights
@@ -99,7 +100,7 @@ def random_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     from inspector.recipe.store import write_recipe
 
-    sides = [load_backbone(name, "random:7") for name in ("squeezenet1_1", "resnet18")]
+    sides = [load_backbone(name, "random:7") for name in bundled_names()]
     geometry = Geometry(width_px=64, height_px=64)
     latents = (8, 8, 8)
     with torch.random.fork_rng(devices=[]):

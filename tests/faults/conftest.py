@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ..process.conftest import parts, start
+from ..process.conftest import parts, quick_recipe, start, start_quick
 
-__all__ = ["parts", "start"]
+__all__ = ["parts", "quick_recipe", "start", "start_quick"]

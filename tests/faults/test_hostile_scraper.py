@@ -79,8 +79,8 @@ def threads_of(pid: int) -> int:
     return int(found.group(1))
 
 
-def test_a_hostile_scraper_costs_no_verdict_and_little_memory(start: StartDaemon, recovered: Recovered) -> None:
-    daemon = start(
+def test_a_hostile_scraper_costs_no_verdict_and_little_memory(start_quick: StartDaemon, recovered: Recovered) -> None:
+    daemon = start_quick(
         camera={"kind": "synthetic", "rate": 30, "width_px": 64, "height_px": 64},
         line={"deadline_ms": 2000, "queue_frames": 128},
     )

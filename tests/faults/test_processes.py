@@ -31,8 +31,8 @@ def test_a_killed_worker_costs_its_parts_their_verdict_but_loses_none(start: Sta
     assert "worker: process gone (killed by signal 9), starting again" in daemon.errors()
 
 
-def test_a_killed_camera_process_goes_on_with_the_next_part(start: StartDaemon, recovered: Recovered) -> None:
-    daemon = start(transport="zeromq", camera=CONVEYOR | {"rate": 40, "parts": 150})
+def test_a_killed_camera_process_goes_on_with_the_next_part(start_quick: StartDaemon, recovered: Recovered) -> None:
+    daemon = start_quick(transport="zeromq", camera=CONVEYOR | {"rate": 40, "parts": 150})
     daemon.wait_for_verdicts(30)
     camera, killed_ns = daemon.wait_for_child("camera"), time.monotonic_ns()
     os.kill(camera, signal.SIGKILL)
@@ -48,9 +48,9 @@ def test_a_killed_camera_process_goes_on_with_the_next_part(start: StartDaemon, 
 
 
 def test_a_stopped_worker_is_found_out_and_its_parts_are_settled_at_their_deadline(
-    start: StartDaemon, recovered: Recovered
+    start_quick: StartDaemon, recovered: Recovered
 ) -> None:
-    daemon = start(
+    daemon = start_quick(
         transport="zeromq", camera=CONVEYOR, line={"deadline_ms": 400}, supervision={"heartbeat_timeout_s": 2}
     )
     daemon.wait_for_verdicts(30)
@@ -69,8 +69,8 @@ def test_a_stopped_worker_is_found_out_and_its_parts_are_settled_at_their_deadli
     assert "no progress" in daemon.errors()
 
 
-def test_a_stopped_camera_process_is_found_out_and_replaced(start: StartDaemon, recovered: Recovered) -> None:
-    daemon = start(transport="zeromq", camera=CONVEYOR, supervision={"heartbeat_timeout_s": 2})
+def test_a_stopped_camera_process_is_found_out_and_replaced(start_quick: StartDaemon, recovered: Recovered) -> None:
+    daemon = start_quick(transport="zeromq", camera=CONVEYOR, supervision={"heartbeat_timeout_s": 2})
     daemon.wait_for_verdicts(10)
     camera, stopped_ns = daemon.wait_for_child("camera"), time.monotonic_ns()
     os.kill(camera, signal.SIGSTOP)
@@ -80,9 +80,9 @@ def test_a_stopped_camera_process_is_found_out_and_replaced(start: StartDaemon, 
     daemon.check_ledger()
 
 
-def test_a_stopped_gate_passes_nothing_late(start: StartDaemon, recovered: Recovered) -> None:
+def test_a_stopped_gate_passes_nothing_late(start_quick: StartDaemon, recovered: Recovered) -> None:
     """What was triggered meanwhile is rejected, although the worker judged it in time: nobody was told."""
-    daemon = start(transport="zeromq", camera=CONVEYOR, line={"deadline_ms": 300})
+    daemon = start_quick(transport="zeromq", camera=CONVEYOR, line={"deadline_ms": 300})
     daemon.wait_for_verdicts(30)
     stopped_ns = time.monotonic_ns()
     daemon.process.send_signal(signal.SIGSTOP)
@@ -98,8 +98,8 @@ def test_a_stopped_gate_passes_nothing_late(start: StartDaemon, recovered: Recov
     assert {record["decision"] for record in unseen} == {"not_inspected"}
 
 
-def test_a_worker_ten_times_too_slow_costs_rejects_in_time(start: StartDaemon, recovered: Recovered) -> None:
-    daemon = start(transport="zeromq", camera=CONVEYOR, line={"deadline_ms": 500})
+def test_a_worker_ten_times_too_slow_costs_rejects_in_time(start_quick: StartDaemon, recovered: Recovered) -> None:
+    daemon = start_quick(transport="zeromq", camera=CONVEYOR, line={"deadline_ms": 500})
     daemon.wait_for_verdicts(30)
     worker, slow_ns = daemon.wait_for_child("worker"), time.monotonic_ns()
     until_s = time.monotonic() + 4
@@ -118,8 +118,8 @@ def test_a_worker_ten_times_too_slow_costs_rejects_in_time(start: StartDaemon, r
     assert "no progress" not in daemon.errors()
 
 
-def test_a_worker_that_dies_again_and_again_ends_the_daemon_with_every_part_settled(start: StartDaemon) -> None:
-    daemon = start(transport="zeromq", camera=CONVEYOR, supervision={"restarts": 1})
+def test_a_worker_that_dies_again_and_again_ends_the_daemon_with_every_part_settled(start_quick: StartDaemon) -> None:
+    daemon = start_quick(transport="zeromq", camera=CONVEYOR, supervision={"restarts": 1})
     worker = daemon.wait_for_child("worker")
     daemon.wait_for_verdicts(1)
     os.kill(worker, signal.SIGKILL)

@@ -40,7 +40,7 @@ def port() -> int:
 
 
 def test_strangers_get_no_verdict_and_hold_nobody_up(
-    start: StartDaemon, tmp_path: Path, clients: zmq.Context[zmq.Socket[bytes]], sockets: contextlib.ExitStack
+    start_quick: StartDaemon, tmp_path: Path, clients: zmq.Context[zmq.Socket[bytes]], sockets: contextlib.ExitStack
 ) -> None:
     write_key_pair("station", tmp_path / "keys")
     for name in ("office", "stranger"):
@@ -61,7 +61,7 @@ def test_strangers_get_no_verdict_and_hold_nobody_up(
 
     strangers = [subscriber("stranger"), subscriber(None)]
     office = subscriber("office")
-    daemon = start(
+    daemon = start_quick(
         camera={"kind": "synthetic", "rate": 20, "width_px": 64, "height_px": 64},
         verdicts={
             "endpoint": f"tcp://0.0.0.0:{number}",
@@ -92,10 +92,10 @@ def test_strangers_get_no_verdict_and_hold_nobody_up(
     assert "refused a client with an unlisted key" in daemon.errors()
 
 
-def test_a_secret_key_that_lies_open_keeps_the_station_from_starting(start: StartDaemon, tmp_path: Path) -> None:
+def test_a_secret_key_that_lies_open_keeps_the_station_from_starting(start_quick: StartDaemon, tmp_path: Path) -> None:
     _, secret = write_key_pair("station", tmp_path)
     secret.chmod(0o644)
-    daemon = start(
+    daemon = start_quick(
         verdicts={
             "endpoint": f"tcp://127.0.0.1:{port()}",
             "curve": {"secret_key": str(secret), "clients": str(tmp_path)},

@@ -63,10 +63,10 @@ def judged_since(daemon: Daemon, before: int) -> int:
 
 @pytest.mark.parametrize("jump_s", [3600, -3600])
 def test_a_clock_that_jumps_an_hour_moves_labels_and_nothing_else(
-    start: StartDaemon, set_clock: Callable[[int], None], tmp_path: Path, recovered: Recovered, jump_s: int
+    start_quick: StartDaemon, set_clock: Callable[[int], None], tmp_path: Path, recovered: Recovered, jump_s: int
 ) -> None:
     folder = tmp_path / "archive"
-    daemon = start(
+    daemon = start_quick(
         camera=CONVEYOR,
         line={"deadline_ms": DEADLINE_MS, "queue_frames": 256},
         # Half of the jump: an entry whose age followed the wall clock would go.

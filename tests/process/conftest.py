@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
+from safetensors.numpy import save
+
+from inspector.benchmark.checksum_worker import LARGEST, checksum
+from inspector.cli.control import control
+from inspector.recipe.store import GOLDEN_FRAME, SCORES, load_recipe, write_recipe
 
 #: Longest wait for anything; a test that needs it has failed.
 PATIENCE_S = 90.0
@@ -43,6 +49,7 @@ class Daemon:
     """A running `inspector run` and what it leaves."""
 
     process: subprocess.Popen[str]
+    config: Path
     log: Path
     output: Path
 
@@ -53,18 +60,24 @@ class Daemon:
         lines = self.log.read_text().split("\n")
         return [json.loads(line) for line in lines[:-1]]
 
+    def status(self) -> dict[str, Any]:
+        """How its line stands, as `inspector status` says it."""
+        answer: dict[str, Any] = json.loads(control(self.config, "status", as_json=True))
+        return answer
+
     def child(self, role: str) -> int | None:
         """Process id of the camera process or the worker."""
         try:
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         except FileNotFoundError:
             return None
+        names = (f"inspector.roles.{role}".encode(), f"quick_{role}.py".encode())
         for pid in children:
             try:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             except (FileNotFoundError, ProcessLookupError):  # it ended just now
                 continue
-            if f"inspector.roles.{role}".encode() in command:
+            if any(word.endswith(names) for word in command):
                 return int(pid)
         return None
 
@@ -140,12 +153,44 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def quick_recipe(random_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe for the worker without a network; it passes half of all parts, and every part of one grey level."""
+    manifest = load_recipe(random_recipe).manifest
+    golden = np.random.default_rng(7).integers(0, 256, (64, 64), np.uint8)
+    scores = np.linspace(0, LARGEST / 2, 100)
+    manifest = manifest.model_copy(
+        update={
+            "name": "quick",
+            "threshold": manifest.threshold.model_copy(update={"value": float(scores[-1])}),
+            "golden": manifest.golden.model_copy(update={"score": checksum(golden)}),
+        }
+    )
+    weights = save({SCORES: scores, GOLDEN_FRAME: golden})
+    return write_recipe(tmp_path_factory.mktemp("recipes") / "quick", manifest, weights).folder
+
+
 StartDaemon = Callable[..., Daemon]
 
 
 @pytest.fixture
 def start(random_recipe: Path, parts: Path, tmp_path: Path) -> Iterator[StartDaemon]:
     """Starts a daemon; keyword arguments override sections of its configuration."""
+    with _starting([sys.executable, "-m", "inspector"], random_recipe, parts, tmp_path) as start_one:
+        yield start_one
+
+
+@pytest.fixture
+def start_quick(quick_recipe: Path, parts: Path, tmp_path: Path) -> Iterator[StartDaemon]:
+    """As `start`, but no process loads torch: the score of a part is the checksum of its frame."""
+    with _starting(
+        [sys.executable, str(Path(__file__).with_name("quick_daemon.py"))], quick_recipe, parts, tmp_path
+    ) as start_one:
+        yield start_one
+
+
+@contextmanager
+def _starting(command: list[str], recipe: Path, parts: Path, tmp_path: Path) -> Iterator[StartDaemon]:
     daemons: list[Daemon] = []
 
     def start_one(name: str = "station", **sections: Any) -> Daemon:
@@ -154,7 +199,7 @@ def start(random_recipe: Path, parts: Path, tmp_path: Path) -> Iterator[StartDae
         runtime = folder / "run"
         config: dict[str, Any] = {
             "station": name,
-            "recipe": str(random_recipe),
+            "recipe": str(recipe),
             "camera": {"kind": "folder", "path": str(parts)},
             "line": {"deadline_ms": 20_000},
             # the engine that starts soonest
@@ -174,22 +219,24 @@ def start(random_recipe: Path, parts: Path, tmp_path: Path) -> Iterator[StartDae
         output = folder / "stderr.txt"
         with output.open("w") as stream:
             process = subprocess.Popen(
-                [sys.executable, "-m", "inspector", "run", "-c", str(path)],
+                [*command, "run", "-c", str(path)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stream,
                 text=True,
                 env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
             )
-        daemon = Daemon(process, folder / "verdicts.jsonl", output)
+        daemon = Daemon(process, path, folder / "verdicts.jsonl", output)
         daemons.append(daemon)
         return daemon
 
-    yield start_one
-    for daemon in daemons:
-        for pid in (daemon.child("worker"), daemon.child("camera")):
-            if pid is not None and daemon.process.poll() is None:
-                os.kill(pid, signal.SIGCONT)
-        if daemon.process.poll() is None:
-            daemon.process.kill()
-        daemon.process.wait(PATIENCE_S)
+    try:
+        yield start_one
+    finally:
+        for daemon in daemons:
+            for pid in (daemon.child("worker"), daemon.child("camera")):
+                if pid is not None and daemon.process.poll() is None:
+                    os.kill(pid, signal.SIGCONT)
+            if daemon.process.poll() is None:
+                daemon.process.kill()
+            daemon.process.wait(PATIENCE_S)

@@ -62,10 +62,10 @@ def check_line(daemon: Daemon) -> None:
     assert set(causes) <= {"score_within_threshold", "score_above_threshold", "shutdown"}, causes
 
 
-def test_every_reject_is_kept_and_a_sample_of_the_passes(start: StartDaemon, tmp_path: Path, parts: Path) -> None:
+def test_every_reject_is_kept_and_a_sample_of_the_passes(start_quick: StartDaemon, tmp_path: Path, parts: Path) -> None:
     folder = tmp_path / "archive"
     camera = {"kind": "folder", "path": str(parts), "rate": 20}
-    daemon = start(camera=camera, archive={"folder": str(folder), "pass_ratio": 0.3, "queue_frames": 1024})
+    daemon = start_quick(camera=camera, archive={"folder": str(folder), "pass_ratio": 0.3, "queue_frames": 1024})
     assert daemon.finish() == 0, daemon.errors()
     daemon.check_ledger()
     records = {record["part"]: record for record in daemon.records()}
@@ -91,9 +91,11 @@ def test_maps_are_drawn_beside_the_pictures(start: StartDaemon, tmp_path: Path) 
     check_line(daemon)
 
 
-def test_a_killed_archive_process_is_started_again_and_costs_no_verdict(start: StartDaemon, tmp_path: Path) -> None:
+def test_a_killed_archive_process_is_started_again_and_costs_no_verdict(
+    start_quick: StartDaemon, tmp_path: Path
+) -> None:
     folder = tmp_path / "archive"
-    daemon = start(camera=CONVEYOR, line=PATIENT, archive={"folder": str(folder), "pass_ratio": 1.0})
+    daemon = start_quick(camera=CONVEYOR, line=PATIENT, archive={"folder": str(folder), "pass_ratio": 1.0})
     daemon.wait_for_verdicts(10)
     wait_for(lambda: outcomes(daemon)["written"] > 5, f"entries\n{daemon.errors()}")
     archive = daemon.wait_for_child("archive")
@@ -111,10 +113,12 @@ def test_a_killed_archive_process_is_started_again_and_costs_no_verdict(start: S
 
 
 def test_a_stopped_archive_process_holds_up_neither_the_line_nor_its_end(
-    start: StartDaemon, tmp_path: Path, recovered: Recovered
+    start_quick: StartDaemon, tmp_path: Path, recovered: Recovered
 ) -> None:
     # What a hung network drive looks like from outside.
-    daemon = start(camera=CONVEYOR, line=PATIENT, archive={"folder": str(tmp_path / "archive"), "pass_ratio": 1.0})
+    daemon = start_quick(
+        camera=CONVEYOR, line=PATIENT, archive={"folder": str(tmp_path / "archive"), "pass_ratio": 1.0}
+    )
     wait_for(lambda: daemon.records() and outcomes(daemon)["written"] > 5, f"entries\n{daemon.errors()}")
     archive, stopped_ns = daemon.wait_for_child("archive"), time.monotonic_ns()
     os.kill(archive, signal.SIGSTOP)
@@ -139,12 +143,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_costs_entries_and_is_used_again_when_there_is_room(
-    start: StartDaemon, small_disk: Path, recovered: Recovered
+    start_quick: StartDaemon, small_disk: Path, recovered: Recovered
 ) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(3_600_000))  # the archive fills the rest by itself
     folder = small_disk / "archive"
-    daemon = start(camera=CONVEYOR, line=PATIENT, archive={"folder": str(folder), "pass_ratio": 1.0})
+    daemon = start_quick(camera=CONVEYOR, line=PATIENT, archive={"folder": str(folder), "pass_ratio": 1.0})
     wait_for(lambda: daemon.records() and outcomes(daemon)["written"] > 0, f"entries\n{daemon.errors()}")
     wait_for(lambda: outcomes(daemon)["failed"] > 5, f"failed entries\n{daemon.errors()}")
     recovered(daemon, time.monotonic_ns())

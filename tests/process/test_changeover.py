@@ -42,7 +42,7 @@ def line(start: StartDaemon, random_recipe: Path, tmp_path: Path) -> Daemon:
 
 
 def inspector(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "inspector", *arguments, "-c", str(daemon.output.parent / "inspector.yaml")]
+    command = [sys.executable, "-m", "inspector", *arguments, "-c", str(daemon.config)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 

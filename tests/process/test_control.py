@@ -23,31 +23,28 @@ def inspector(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[st
         "inspector",
         arguments[0],
         "-c",
-        str(daemon.output.parent / "inspector.yaml"),
+        str(daemon.config),
         *arguments[1:],
     ]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def triggered(daemon: Daemon) -> int:
-    count = json.loads(inspector(daemon, "status", "--json").stdout)["triggered"]
-    assert isinstance(count, int)
-    return count
-
-
-def test_a_line_is_paused_and_resumed_without_losing_a_part(start: StartDaemon, tmp_path: Path) -> None:
+def test_a_line_is_paused_and_resumed_without_losing_a_part(start_quick: StartDaemon, tmp_path: Path) -> None:
     audit = tmp_path / "audit.jsonl"
-    daemon = start(camera={"kind": "synthetic", "rate": 20, "width_px": 64, "height_px": 64}, audit_log=str(audit))
+    daemon = start_quick(
+        camera={"kind": "synthetic", "rate": 20, "width_px": 64, "height_px": 64}, audit_log=str(audit)
+    )
     wait_for(lambda: len(daemon.records()) > 5, "parts are judged")
     assert inspector(daemon, "pause").returncode == 2  # a reason is required
     paused = inspector(daemon, "pause", "--why", "jam at the feeder")
     assert paused.returncode == 0, paused.stderr
     assert "paused" in paused.stdout
-    wait_for(lambda: json.loads(inspector(daemon, "status", "--json").stdout)["pending"] == 0, "open parts are settled")
-    before = triggered(daemon)
-    assert triggered(daemon) == before
+    wait_for(lambda: daemon.status()["pending"] == 0, "open parts are settled")
+    before = daemon.status()["triggered"]
+    shown = json.loads(inspector(daemon, "status", "--json").stdout)
+    assert (shown["triggered"], shown["pending"]) == (before, 0)
     assert inspector(daemon, "resume", "--why", "cleared").returncode == 0
-    wait_for(lambda: triggered(daemon) > before, "parts come again")
+    wait_for(lambda: daemon.status()["triggered"] > before, "parts come again")
     assert daemon.stop() == 0, daemon.errors()
     daemon.check_ledger()
     records = read_audit(audit)
@@ -58,8 +55,8 @@ def test_a_line_is_paused_and_resumed_without_losing_a_part(start: StartDaemon, 
     assert all("uid" in record["who"] for record in records)
 
 
-def test_nobody_is_there_to_ask(start: StartDaemon) -> None:
-    daemon = start()
+def test_nobody_is_there_to_ask(start_quick: StartDaemon) -> None:
+    daemon = start_quick()
     assert daemon.finish() == 0
     refused = inspector(daemon, "status")
     assert refused.returncode == 78

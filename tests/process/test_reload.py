@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 from pathlib import Path
@@ -24,11 +23,10 @@ ROOMY = {"queue_frames": 256}
 
 
 def edit(daemon: Daemon, **sections: Any) -> None:
-    path = daemon.output.parent / "inspector.yaml"
-    config = yaml.safe_load(path.read_text())
+    config = yaml.safe_load(daemon.config.read_text())
     for section, values in sections.items():
         config[section] = config.get(section, {}) | values if isinstance(values, dict) else values
-    path.write_text(yaml.safe_dump(config))
+    daemon.config.write_text(yaml.safe_dump(config))
 
 
 def said(daemon: Daemon, what: str, times: int = 1) -> None:
@@ -36,18 +34,18 @@ def said(daemon: Daemon, what: str, times: int = 1) -> None:
 
 
 def test_a_line_follows_its_configuration_and_refuses_what_it_can_not_follow(
-    start: StartDaemon, random_recipe: Path, tmp_path: Path
+    start_quick: StartDaemon, quick_recipe: Path, tmp_path: Path
 ) -> None:
     audit = tmp_path / "audit.jsonl"
-    daemon = start(camera=CAMERA, line=ROOMY, audit_log=str(audit))
+    daemon = start_quick(camera=CAMERA, line=ROOMY, audit_log=str(audit))
     daemon.wait_for_verdicts(5)
     other = tmp_path / "other"
-    shutil.copytree(random_recipe, other)
+    shutil.copytree(quick_recipe, other)
 
     edit(daemon, recipe=str(other), line={"deadline_ms": 100})
     daemon.process.send_signal(signal.SIGHUP)
     said(daemon, "line.deadline_ms: can't change while the line runs")
-    assert json.loads(inspector(daemon, "status", "--json").stdout)["folder"] == str(random_recipe.resolve())
+    assert daemon.status()["folder"] == str(quick_recipe.resolve())
 
     edit(daemon, line={"deadline_ms": 20_000}, supervision={"restarts": 0})
     assert inspector(daemon, "reload", "--why", "batch 8").returncode == 0
@@ -64,8 +62,8 @@ def test_a_line_follows_its_configuration_and_refuses_what_it_can_not_follow(
     ]
 
 
-def test_a_camera_is_set_up_anew_while_the_line_is_paused(start: StartDaemon) -> None:
-    daemon = start(camera=CAMERA, line=ROOMY)
+def test_a_camera_is_set_up_anew_while_the_line_is_paused(start_quick: StartDaemon) -> None:
+    daemon = start_quick(camera=CAMERA, line=ROOMY)
     daemon.wait_for_verdicts(5)
     camera = daemon.child("camera")
     edit(daemon, camera={"defect_ratio": 0.9})
@@ -74,7 +72,7 @@ def test_a_camera_is_set_up_anew_while_the_line_is_paused(start: StartDaemon) ->
     assert "pause the line first" in refused.stderr
     assert daemon.child("camera") == camera
     assert inspector(daemon, "pause", "--why", "more light").returncode == 0
-    wait_for(lambda: json.loads(inspector(daemon, "status", "--json").stdout)["pending"] == 0, "open parts are settled")
+    wait_for(lambda: daemon.status()["pending"] == 0, "open parts are settled")
     assert inspector(daemon, "reload", "--why", "more light").returncode == 0
     daemon.wait_for_child("camera", other_than=camera)
     before = len(daemon.records())
@@ -84,8 +82,8 @@ def test_a_camera_is_set_up_anew_while_the_line_is_paused(start: StartDaemon) ->
     assert set(daemon.check_ledger()) <= {"score_within_threshold", "score_above_threshold", "shutdown"}
 
 
-def test_the_verdict_log_goes_on_in_a_new_file(start: StartDaemon) -> None:
-    daemon = start(camera=CAMERA, line=ROOMY)
+def test_the_verdict_log_goes_on_in_a_new_file(start_quick: StartDaemon) -> None:
+    daemon = start_quick(camera=CAMERA, line=ROOMY)
     daemon.wait_for_verdicts(5)
     kept = daemon.log.with_suffix(".1")
     daemon.log.rename(kept)

@@ -103,8 +103,8 @@ def break_the_cable(machine: Machine, after: Callable[[], object]) -> None:
     machine.cable.mend()
 
 
-def test_triggers_while_the_cable_is_dead_are_parts_all_the_same(start: StartDaemon, machine: Machine) -> None:
-    daemon = start(camera=machine.camera(), supervision={"camera_pause_s": 0.5})
+def test_triggers_while_the_cable_is_dead_are_parts_all_the_same(start_quick: StartDaemon, machine: Machine) -> None:
+    daemon = start_quick(camera=machine.camera(), supervision={"camera_pause_s": 0.5})
     daemon.wait_for_verdicts(2 * RATE)
     healthy = {"score_within_threshold", "score_above_threshold"}
     assert {record["cause"] for record in daemon.records()[RATE:]} <= healthy, daemon.errors()
@@ -123,8 +123,8 @@ def test_triggers_while_the_cable_is_dead_are_parts_all_the_same(start: StartDae
     daemon.check_ledger()
 
 
-def test_the_machine_is_stopped_or_killed_and_the_line_comes_back(start: StartDaemon, machine: Machine) -> None:
-    daemon = start(camera=machine.camera(), supervision={"camera_pause_s": 0.5})
+def test_the_machine_is_stopped_or_killed_and_the_line_comes_back(start_quick: StartDaemon, machine: Machine) -> None:
+    daemon = start_quick(camera=machine.camera(), supervision={"camera_pause_s": 0.5})
     daemon.wait_for_verdicts(RATE)
     os.kill(machine.process.pid, signal.SIGSTOP)
     wait_for(lambda: "no sign of life" in daemon.errors(), "the loss is found out")

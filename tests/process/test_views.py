@@ -112,10 +112,10 @@ def test_a_part_is_judged_from_all_sides_and_a_missing_view_shifts_nothing(
 
 
 def test_a_killed_worker_of_one_view_makes_rejects_and_comes_back(
-    start: StartDaemon, random_recipe: Path, tmp_path: Path
+    start_quick: StartDaemon, quick_recipe: Path, tmp_path: Path
 ) -> None:
     rig = Rig(tmp_path / "rig")
-    daemon = start_station(start, rig, random_recipe, tmp_path)
+    daemon = start_station(start_quick, rig, quick_recipe, tmp_path)
     rig.pass_by("main", "side")
     daemon.wait_for_verdicts(1)
     os.kill(daemon.wait_for_child("worker"), signal.SIGKILL)
@@ -135,19 +135,19 @@ def test_a_killed_worker_of_one_view_makes_rejects_and_comes_back(
     assert "pass" in decisions[decisions.index("not_inspected") :]
 
 
-def test_each_view_has_a_recipe_of_its_own(start: StartDaemon, random_recipe: Path, tmp_path: Path) -> None:
+def test_each_view_has_a_recipe_of_its_own(start_quick: StartDaemon, quick_recipe: Path, tmp_path: Path) -> None:
     rig = Rig(tmp_path / "rig")
-    daemon = start_station(start, rig, random_recipe, tmp_path)
+    daemon = start_station(start_quick, rig, quick_recipe, tmp_path)
     other = tmp_path / "other"
-    shutil.copytree(random_recipe, other)
+    shutil.copytree(quick_recipe, other)
     undecided = inspector(daemon, "recipe", "rollback", "--why", "test")
     assert undecided.returncode != 0
     assert "--view: main, side" in undecided.stderr
     assert "no view 'top'" in inspector(daemon, "recipe", "rollback", "--view", "top", "--why", "test").stderr
     changed = inspector(daemon, "recipe", "activate", str(other), "--view", "side", "--why", "new lens")
     assert changed.returncode == 0, changed.stderr
-    views = json.loads(inspector(daemon, "status", "--json").stdout)["views"]
-    assert [Path(view["folder"]) for view in views] == [random_recipe.resolve(), other]
+    views = daemon.status()["views"]
+    assert [Path(view["folder"]) for view in views] == [quick_recipe.resolve(), other]
     rig.pass_by("main", "side")
     daemon.wait_for_verdicts(1)
     assert daemon.stop() == 0, daemon.errors()
@@ -155,7 +155,7 @@ def test_each_view_has_a_recipe_of_its_own(start: StartDaemon, random_recipe: Pa
 
 
 def test_a_frame_that_one_camera_loses_costs_its_part_and_no_other(
-    start: StartDaemon, random_recipe: Path, plant: Plant
+    start_quick: StartDaemon, quick_recipe: Path, plant: Plant
 ) -> None:
     # Two GenICam cameras at one light barrier. Only the next frame's id shows that one is missing.
     plant.list_cameras(PlantCamera("SIM0001"), PlantCamera("SIM0002"))
@@ -166,9 +166,9 @@ def test_a_frame_that_one_camera_loses_costs_its_part_and_no_other(
         features = [{"name": name, "value": value} for name, value in trigger.items()]
         return {"kind": "genicam", "producers": [str(plant.producer)], "serial": serial, "features": features}
 
-    daemon = start(
+    daemon = start_quick(
         camera=camera("SIM0001"),
-        views={"side": {"recipe": str(random_recipe), "camera": camera("SIM0002")}},
+        views={"side": {"recipe": str(quick_recipe), "camera": camera("SIM0002")}},
         line={"deadline_ms": 5000, "together_ms": 200},
     )
     for serial in ("SIM0001", "SIM0002"):
