@@ -94,6 +94,12 @@ def test_choice_of_the_bundled_pair_is_told(
         (["--schedule", "slow"], 65, r"unknown schedule 'slow'; known are fast, stable, published"),
         (["--size", "16"], 65, r"the input size must lie between 32 and 4096 px a side, not 16 x 16 px"),
         (["--size", "64,64,64"], 65, r"--size takes SIDE or HEIGHT,WIDTH"),
+        (["--tile", "32,32,32"], 65, r"--tile takes SIDE or HEIGHT,WIDTH"),
+        (["--tile", "32", "--overlap", "32"], 65, r"overlap"),
+        (["--region", "1,2,3"], 65, r"--region takes LEFT,TOP,WIDTH,HEIGHT in pixels of the frame, such as 100,0,800"),
+        (["--region", "0,0,64,0"], 65, r"--region takes LEFT,TOP,WIDTH,HEIGHT"),
+        (["--region", "0,0,640,64"], 65, r"region"),
+        (["--ignore", "/absent.png"], 65, r"/absent\.png"),
         (["--levels", "3,1"], 65, r"levels must be an ascending subset of 1,2,3"),
         (["--latents", "4"], 65, r"give one positive latent width for each of the 3 levels"),
         (["--folds", "1"], 65, r"1 folds of 18 parts can't be made; take 0 for a hold-out"),
@@ -111,7 +117,9 @@ def test_options_that_can_t_be(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("options", [["--size", "big"], ["--folds", "two"], ["--nonsense"], ["--memory-gib", "-1"]])
+@pytest.mark.parametrize(
+    "options", [["--size", "big"], ["--region", "0,0,a,4"], ["--folds", "two"], ["--nonsense"], ["--memory-gib", "-1"]]
+)
 def test_options_that_can_t_be_read(
     run: Any, category: Path, tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,6 +55,14 @@ def test_sizes_and_names(plan_of: Callable[..., Any]) -> None:
         plan_of(size=(1, 2, 3))
 
 
+def test_part_of_the_frame_and_tiles(plan_of: Callable[..., Any]) -> None:
+    plan, _ = plan_of(weights="bundled", region=(100, 0, 800, 600), tile=(96,), overlap=16)
+    assert (plan.region_px, plan.tile_px, plan.overlap_px) == ((100, 0, 800, 600), (96, 96), 16)
+    assert plan_of(weights="bundled", tile=(96, 128))[0].tile_px == (96, 128)
+    plain, _ = plan_of(weights="bundled")
+    assert (plain.region_px, plain.tile_px) == (None, None)
+
+
 def test_memory_is_as_asked_or_what_is_there(plan_of: Callable[..., Any]) -> None:
     assert plan_of(weights="bundled", memory_gib=0.5)[0].memory_bytes == 1 << 29
     assert 0 < plan_of(weights="bundled")[0].memory_bytes <= 4 << 30
