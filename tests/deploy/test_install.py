@@ -38,7 +38,7 @@ def installation(root: Path, tmp_path: Path) -> Installation:
 
 
 def test_script_is_clean(tool: Tool, root: Path) -> None:
-    command = [tool("shellcheck", "shellcheck"), str(root / "deploy/install.sh")]
+    command = [tool("shellcheck", "shellcheck"), str(root / "deploy/install.sh"), str(root / "tests/measure_gpu.sh")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout
     assert os.access(root / "deploy/install.sh", os.X_OK)
