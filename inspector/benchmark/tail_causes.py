@@ -210,7 +210,8 @@ def process_figures(trace: Trace, begin_ns: int, end_ns: int, parts: int) -> dic
 
     Returns:
         For each part "notes", "faults", "preemptions", "running_ms", "python_ms" and "waiting_ms"; besides
-        "collections_a_second", "longest_collection_ms", and "python_threads", "frozen_objects", "lost" of the trace.
+        "collections_a_second", "longest_collection_ms", and the trace's "python_threads", "frozen_objects", "collecting"
+        and "lost".
     """
     first, last = (int(found(trace, np.array([at]))[0]) for found, at in ((_at_most, begin_ns), (_at_least, end_ns)))
 
@@ -230,5 +231,6 @@ def process_figures(trace: Trace, begin_ns: int, end_ns: int, parts: int) -> dic
         "longest_collection_ms": float(lengths_ns.max(initial=0)) / 1e6,
         "python_threads": trace.python_threads,
         "frozen_objects": trace.frozen_objects,
+        "collecting": trace.collecting,
         "lost": trace.lost,
     }

@@ -39,6 +39,7 @@ def test_a_collection_that_is_forced_is_found_and_one_that_is_not_is_not(random_
         assert everyone["causes"][COMPUTING]["felt"] == 1
         for process in way["processes"].values():
             assert process["lost"] == 0
+            assert process["collecting"] == 1
             assert process["running_ms"] > 0
     frozen = {role: process["frozen_objects"] for role, process in as_it_is["processes"].items()}
     assert min(frozen.values()) > 10_000
