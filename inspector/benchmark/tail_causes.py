@@ -210,8 +210,8 @@ def process_figures(trace: Trace, begin_ns: int, end_ns: int, parts: int) -> dic
 
     Returns:
         For each part "notes", "faults", "preemptions", "running_ms", "python_ms" and "waiting_ms"; besides
-        "collections_a_second", "longest_collection_ms", and the trace's "python_threads", "frozen_objects", "collecting"
-        and "lost".
+        "collections_a_second", "longest_collection_ms", and the trace's "python_threads", "frozen_objects",
+        "collecting" and "lost".
     """
     first, last = (int(found(trace, np.array([at]))[0]) for found, at in ((_at_most, begin_ns), (_at_least, end_ns)))
 
