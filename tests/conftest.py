@@ -155,7 +155,7 @@ def refinable_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         data=folder / "good",
         recipe=folder / "recipe",
         name="stripes",
-        source="squeezenet1_1",
+        source="resnet_synth",
         weights="random:1",
         detector="padim",
         size_px=(SIDE_PX, SIDE_PX),

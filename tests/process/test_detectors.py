@@ -20,8 +20,8 @@ from .conftest import StartDaemon
 pytestmark = pytest.mark.process
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "padim": {"channels": 16, "levels": (2, 3)},
-    "patchcore": {"coreset": 0.02},
+    "padim": {"source": "squeezenet1_1", "channels": 16, "levels": (2, 3)},
+    "patchcore": {"source": "resnet_synth", "coreset": 0.02},
 }
 
 
@@ -38,7 +38,6 @@ def recipe(request: pytest.FixtureRequest, parts: Path, tmp_path_factory: pytest
         data=parts,
         recipe=tmp_path_factory.mktemp(request.param) / "recipe",
         name=request.param,
-        source="squeezenet1_1",
         weights="random:1",
         detector=request.param,
         size_px=(64, 64),

@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import urllib.request
-from pathlib import Path
-from typing import Any
 
 import pytest
 import zmq
@@ -26,11 +24,6 @@ CONVEYOR = {"kind": "synthetic", "rate": 25, "width_px": 64, "height_px": 64}
 ROOMY = {"queue_frames": 500}
 
 
-def status(daemon: Daemon) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(inspector(daemon, "status", "--json").stdout)
-    return answer
-
-
 def metrics(daemon: Daemon) -> str:
     url = next(word for word in daemon.errors().split() if word.endswith("/metrics"))
     with urllib.request.urlopen(url, timeout=10) as answer:
@@ -46,17 +39,18 @@ def test_a_shadow_that_rejects_everything_changes_no_verdict(start: StartDaemon,
         subscriber.connect(f"ipc://{daemon.output.parent / 'run'}-verdicts")
         subscriber.subscribe(b"shadow")
         daemon.wait_for_verdicts(5)
-        wait_for(lambda: status(daemon)["shadow_compared"] > 20, "parts are compared")
+        wait_for(lambda: daemon.status()["shadow_compared"] > 20, "parts are compared")
         told = json.loads(subscriber.recv_multipart()[1])
     assert told["line"] == "pass"
     assert told["shadow"] == "fail"
     assert told["shadow_recipe_hash"] == other_recipe.content_hash
-    stood, text = status(daemon), metrics(daemon)
+    stood, text = daemon.status(), metrics(daemon)
     assert stood["shadow"] == "strict version 2"
     assert stood["shadow_rejects_alone"] > 0
     assert stood["line_rejects_alone"] == 0
     assert 'inspector_shadow_parts_total{line="pass",shadow="pass",station="station"} 0.0' in text
     assert 'inspector_shadow_up{station="station"} 1.0' in text
+    assert "shadow strict v2: judges and does not act" in inspector(daemon, "check").stdout
     assert daemon.stop() == 0, daemon.errors()
     causes = daemon.check_ledger()
     assert causes["score_within_threshold"] > 10
@@ -68,7 +62,7 @@ def test_a_shadow_that_is_killed_or_stopped_costs_no_verdict_and_comes_back(
     start: StartDaemon, other_recipe: Recipe
 ) -> None:
     daemon = start(camera=CONVEYOR, line=ROOMY, shadow=str(other_recipe.folder))
-    wait_for(lambda: daemon.records() and status(daemon)["shadow_compared"] > 5, "parts are compared")
+    wait_for(lambda: daemon.records() and daemon.status()["shadow_compared"] > 5, "parts are compared")
     pid = daemon.wait_for_child("shadow")
     os.kill(pid, signal.SIGSTOP)
     before = len(daemon.records())
@@ -77,8 +71,8 @@ def test_a_shadow_that_is_killed_or_stopped_costs_no_verdict_and_comes_back(
     wait_for(lambda: skipped not in metrics(daemon), "frames that it had no room for are counted")
     os.kill(pid, signal.SIGKILL)
     daemon.wait_for_child("shadow", other_than=pid)
-    compared = status(daemon)["shadow_compared"]
-    wait_for(lambda: status(daemon)["shadow_compared"] > compared + 5, "parts are compared again")
+    compared = daemon.status()["shadow_compared"]
+    wait_for(lambda: daemon.status()["shadow_compared"] > compared + 5, "parts are compared again")
     assert daemon.stop() == 0, daemon.errors()
     assert set(daemon.check_ledger()) <= {"score_within_threshold", "score_above_threshold", "shutdown"}
 
@@ -91,12 +85,3 @@ def test_a_shadow_recipe_that_is_damaged_keeps_the_daemon_from_starting(
     daemon = start(camera=CONVEYOR, line=ROOMY, shadow=str(other_recipe.folder))
     assert daemon.finish() == 65
     assert "is not what the calibration wrote" in daemon.errors()
-
-
-def test_the_check_of_a_configuration_names_the_shadow(
-    start: StartDaemon, other_recipe: Recipe, random_recipe: Path
-) -> None:
-    daemon = start(camera=CONVEYOR, line=ROOMY, shadow=str(other_recipe.folder))
-    said = inspector(daemon, "check").stdout
-    daemon.stop()
-    assert "shadow strict v2: judges and does not act" in said
