@@ -60,6 +60,7 @@ def test_every_part_has_the_score_of_its_own_pixels(
         gate.lines[0].worker.command = [sys.executable, str(Path(__file__).with_name("cuda_double_worker.py"))]
         tally = gate.run()
     assert tally.balanced
+    assert {verdict.source: verdict.cause for verdict in verdicts if verdict.score is None} == {}
     expected = scores(random_recipe, pictures)
     found = {int(Path(verdict.source).stem): verdict.score for verdict in verdicts}
     assert sorted(found) == list(range(PARTS))

@@ -85,19 +85,22 @@ def test_broken_and_standing_streams_are_found_out_and_opened_again(start: Start
         supervision={"camera_pause_s": 0.5, "restarts": 1},
     )
     daemon.wait_for_verdicts(3)
+    before = lost(daemon)
     camera.broken = True
-    wait_for(lambda: lost(daemon) == 1, "the loss among the verdicts\n" + daemon.errors())
+    wait_for(lambda: lost(daemon) > before, "the loss among the verdicts\n" + daemon.errors())
     wait_for(lambda: daemon.errors().count("exit code 69") >= 3, "two tries in vain\n" + daemon.errors())
     camera.broken = False
     since = time.monotonic()
     daemon.wait_for_verdicts(len(daemon.records()) + 3)
     assert time.monotonic() - since < RECOVERY_S
+    before = lost(daemon)
     camera.standing = True
-    wait_for(lambda: lost(daemon) == 2, "the second loss among the verdicts\n" + daemon.errors())
+    wait_for(lambda: lost(daemon) > before, "the second loss among the verdicts\n" + daemon.errors())
     camera.standing = False
     since = time.monotonic()
     daemon.wait_for_verdicts(len(daemon.records()) + 3)
     assert time.monotonic() - since < RECOVERY_S
     assert daemon.stop() == 0, daemon.errors()
-    assert daemon.check_ledger()["camera_lost"] == 2
+    # A busy machine may keep the stream waiting for so long once more; each loss is one part.
+    assert daemon.check_ledger()["camera_lost"] == daemon.errors().count("is lost: ") >= 2
     assert "is lost: the stream ended or broke" in daemon.errors()

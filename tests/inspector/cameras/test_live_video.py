@@ -153,7 +153,9 @@ def test_silence_beyond_the_limit_is_a_lost_camera(source: FakeSource, clock: An
     clock.now_ns += 2_900_000_000
     assert camera.capture(0.001) is None
     clock.now_ns += 200_000_000
-    assert take(camera).problem is Cause.CAMERA_LOST
+    lost = camera.capture(0.001)
+    assert lost is not None
+    assert lost.problem is Cause.CAMERA_LOST
     with pytest.raises(CameraError, match=r"is lost: no frame for 3\.1 s"):
         camera.capture(0.001)
     finish(source, camera)
