@@ -182,6 +182,6 @@ def compared(
         plan,
         folder / "work",
         lambda: nullcontext(quiet),
-        GalleryOptions(rows=6, side_px=64),
+        GalleryOptions(rows=12, side_px=64),
     )
     return Compared(made, folders, folder / "work", plan)

@@ -104,7 +104,8 @@ def test_what_has_no_effect_does_not_change_the_folder(compared: Any, tmp_path: 
 def test_other_weights_under_the_same_name_are_another_folder(compared: Any, tmp_path: Path) -> None:
     """Recipes of the former weights were once taken for those of the new ones."""
     dataset = open_dataset(compared.folders[0])
-    plan = replace(compared.plan(dataset.root, "padim"), weights="imagenet", weights_dir=tmp_path).resolved()
+    plan = compared.plan(dataset.root, "padim")
+    plan = replace(plan, source="squeezenet1_1", weights="imagenet", weights_dir=tmp_path).resolved()
     folders = []
     for _ in range(2):
         for name in plan.backbones:

@@ -43,7 +43,8 @@ def test_impossible_plans_are_refused(quick_plan: QuickPlan, changes: dict[str, 
 
 
 def test_missing_latents_are_filled_in(quick_plan: QuickPlan) -> None:
-    assert quick_plan(latents=None, levels=(1, 3)).resolved().latents == (50, 200)
+    plan = quick_plan(source="squeezenet1_1", target="resnet18", latents=None, levels=(1, 3))
+    assert plan.resolved().latents == (50, 200)
 
 
 @pytest.fixture

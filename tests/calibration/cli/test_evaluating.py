@@ -17,7 +17,7 @@ from calibration.cli.main import cli, main
 from calibration.schedule import SCHEDULES
 
 QUICK = ["--weights", "random:1", "--size", "64", "--folds", "0", "--threads", "1", "--device", "cpu"]
-PAIR = ["--source-network", "squeezenet1_1", "--target-network", "resnet18", "--latents", "4,4,4"]
+PAIR = ["--source-network", "resnet_synth", "--target-network", "vovnet_synth", "--latents", "4,4,4"]
 
 Outcome = tuple[int, str, list[str]]
 

@@ -126,7 +126,7 @@ class _Stop:
 
 @pytest.mark.parametrize("name", ["pfm", "patchcore", "cflow-ad"])
 def test_stopped_calibration_is_taken_up(name: str, quick_plan: QuickPlan, tmp_path: Path, record: Any) -> None:
-    settings = {"detector": name, "folds": 2, **SETTINGS[name]}
+    settings = {"detector": name, "folds": 2, **SETTINGS[name], "source": "resnet_synth"}
     whole = calibrate(quick_plan(recipe=tmp_path / "whole", **settings), record)
     plan = quick_plan(**settings)
     with pytest.raises(KeyboardInterrupt):
