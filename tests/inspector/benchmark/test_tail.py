@@ -43,7 +43,8 @@ def test_a_collection_that_is_forced_is_found_and_one_that_is_not_is_not(random_
             assert process["running_ms"] > 0
     frozen = {role: process["frozen_objects"] for role, process in as_it_is["processes"].items()}
     assert min(frozen.values()) > 10_000
-    assert [process["frozen_objects"] for process in forced["processes"].values()] == [0, 0, 0]
+    # Python 3.12 freezes a few hundred itself.
+    assert max(process["frozen_objects"] for process in forced["processes"].values()) < 1000
     assert forced["processes"]["worker"]["collections_a_second"] > 0.5
     assert forced["groups"]["all"]["causes"][COLLECTIONS]["ms"] > as_it_is["groups"]["all"]["causes"][COLLECTIONS]["ms"]
 
