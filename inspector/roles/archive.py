@@ -21,6 +21,7 @@ from inspector.domain.frame import Pixels
 from inspector.outputs.archive import ArchiveFolder
 from inspector.recipe.store import load_recipe
 from inspector.roles.archive_writer import ArchiveWriter, DrawMap
+from inspector.roles.heartbeat import Heartbeat
 from inspector.roles.job import Job, run_child
 from inspector.roles.lifeline import Lifeline
 from inspector.roles.priority import step_back
@@ -32,7 +33,6 @@ log = logging.getLogger("inspector")
 
 _TURN_MS = 50
 _MESSAGES = 64
-_HEARTBEAT_NS = 250_000_000
 #: A frame's verdict is given by its deadline; then it has so long to arrive, and the frame too.
 _PATIENCE_NS = 5_000_000_000
 #: Verdicts that may wait for their frame; many never get one.
@@ -73,15 +73,14 @@ class ArchiveRole:
         patience_ns = round(job.config.line.deadline_ms * 1e6) + _PATIENCE_NS
         self._pairs: Pairing[Pixels] = Pairing(patience_ns, settings.queue_frames, _VERDICTS)
         self._last_s = _LAST_SHARE * job.config.supervision.stop_timeout_s
-        self._progress = 0
-        self._reported_ns = 0
+        self._heart = Heartbeat(self._report, clock_ns)
 
     def run(self) -> None:
         """Works until the lifeline says stop, then for a moment longer: the last verdicts are on their way."""
         poller = zmq.Poller()
         poller.register(self._inbox.socket, zmq.POLLIN)
         poller.register(self._lifeline.fd, zmq.POLLIN)
-        self._report("ready")
+        self._heart.say("ready")
         while not self._lifeline.stopping:
             poller.poll(_TURN_MS)
             self._lifeline.take()
@@ -91,7 +90,7 @@ class ArchiveRole:
         while self._clock_ns() < until_ns and (poller.poll(_TURN_MS) or self._pairs.waiting):
             self._turn()
         self._writer.stop(self._last_s)
-        self._report("stopped")
+        self._heart.say("stopped")
 
     def _turn(self) -> None:
         now_ns = self._clock_ns()
@@ -106,14 +105,11 @@ class ArchiveRole:
             if pair is not None:
                 self._writer.offer(*pair)
         self._pairs.expire(now_ns)
-        self._progress += 1
-        if now_ns - self._reported_ns >= _HEARTBEAT_NS:
-            self._report("running")
+        self._heart.turn()
 
-    def _report(self, state: str) -> None:
-        self._reported_ns = self._clock_ns()
+    def _report(self, state: str, turns: int) -> None:
         counts = {"malformed": self._inbox.malformed, "unmatched": self._pairs.unmatched, **self._writer.counts()}
-        self._gate.send(State("archive", self._incarnation, state, progress=self._progress, details=counts))
+        self._gate.send(State("archive", self._incarnation, state, progress=turns, details=counts))
 
 
 def create_writer(job: Job, settings: Archive) -> ArchiveWriter:

@@ -16,6 +16,7 @@ from inspector.domain.camera_events import CameraEvent
 from inspector.domain.frame import Capture, Frame, PixelFormat, pixels_of
 from inspector.domain.ledger import trigger_key
 from inspector.domain.verdict import Cause
+from inspector.roles.heartbeat import Heartbeat
 from inspector.roles.job import Job, run_child
 from inspector.roles.lifeline import Lifeline
 from inspector.wire.gate_socket import GateOutbox
@@ -24,7 +25,6 @@ from inspector.wire.transport import FrameSender, open_sender
 
 #: Longest wait for a trigger; within it the lifeline is read and the heartbeat sent.
 _TURN_S = 0.05
-_HEARTBEAT_NS = 250_000_000
 #: A frame's light and focus are measured so often.
 _LOOK_NS = 1_000_000_000
 _PROBLEMS = {
@@ -64,8 +64,7 @@ class CameraRole:
         self._lifeline = lifeline
         self._clock_ns = clock_ns
         self._sequence = 0
-        self._progress = 0
-        self._reported_ns = 0
+        self._heart = Heartbeat(self._report, clock_ns)
         self._ended = False
         self._worker = 0
         self._look: dict[str, float] = {}
@@ -78,7 +77,7 @@ class CameraRole:
         try:
             gc.collect()
             gc.freeze()
-            self._report("ready")
+            self._heart.say("ready")
             started = paused = False
             while True:
                 self._lifeline.take()
@@ -99,9 +98,8 @@ class CameraRole:
                     self._turn()
                 else:
                     self._sender.socket.poll(5 if started and not self._ended else round(_TURN_S * 1000))
-                self._progress += 1
-                self._heartbeat()
-            self._report("stopped")
+                self._heart.turn(self._standing)
+            self._heart.say("stopped")
         finally:
             self._camera.close()
 
@@ -112,7 +110,7 @@ class CameraRole:
             return
         self._worker = worker if isinstance(worker, int) else 0
         if self._worker:
-            self._report("ended" if self._ended else "running")
+            self._heart.say(self._standing)
 
     def _may_capture(self) -> bool:
         """A source that waits to be asked is asked only when the worker has room."""
@@ -123,7 +121,7 @@ class CameraRole:
             capture = self._camera.capture(_TURN_S)
         except SourceEnded:
             self._ended = True
-            self._report("ended")
+            self._heart.say("ended")
             return
         if capture is not None:
             self._sender.take_credits()
@@ -138,7 +136,7 @@ class CameraRole:
             if problem in _PROBLEMS:
                 self._events[_PROBLEMS[problem]] += 1
             if problem is Cause.CAMERA_LOST:
-                self._report("running")  # the camera's next word may be an error that ends the process
+                self._heart.say("running")  # the camera's next word may be an error that ends the process
             return
         worker = self._sender.choose()
         if isinstance(worker, Cause):
@@ -172,18 +170,17 @@ class CameraRole:
     def _announce(self, trigger: int, capture: Capture, refusal: Cause | None, worker: int = 0) -> None:
         self._gate.send(Trigger(trigger, capture.triggered_ns, worker, refusal, capture.source))
 
-    def _heartbeat(self) -> None:
-        if self._clock_ns() - self._reported_ns >= _HEARTBEAT_NS:
-            self._report("ended" if self._ended else "running")
+    @property
+    def _standing(self) -> str:
+        return "ended" if self._ended else "running"
 
-    def _report(self, state: str) -> None:
-        self._reported_ns = self._clock_ns()
+    def _report(self, state: str, turns: int) -> None:
         self._gate.send(
             State(
                 "camera",
                 self._incarnation,
                 state,
-                progress=self._progress,
+                progress=turns,
                 triggers=self._sequence,
                 queue_frames=self._sender.waiting,
                 details={"worker": self._worker} | self._sender.counts() | self._look | self._counted(),

@@ -28,6 +28,7 @@ from inspector.models.refinement.settings import Settings
 from inspector.outputs.archive import entry_frame
 from inspector.outputs.archive_index import Entry
 from inspector.recipe.store import Recipe, load_recipe
+from inspector.roles.heartbeat import Heartbeat
 from inspector.roles.job import Job, run_child
 from inspector.roles.lifeline import Lifeline
 from inspector.roles.priority import step_back
@@ -38,7 +39,8 @@ from inspector.wire.messages import State
 
 log = logging.getLogger("inspector")
 
-_HEARTBEAT_NS = 250_000_000
+#: Longest wait in a turn, so that the heartbeat goes on.
+_TURN_NS = 250_000_000
 #: Where nothing waits it looks again so much later.
 _IDLE_S = 2.0
 #: So often it looks whether what it handed over is on the disk.
@@ -103,12 +105,11 @@ class RefinerRole:
         self._given_up: set[str] = set()
         self._counts: Counter[str] = Counter(refined=0, failed=0, lost=0)
         self._waiting = 0
-        self._progress = 0
-        self._reported_ns = 0
+        self._heart = Heartbeat(self._report, clock_ns)
 
     def run(self) -> None:
         """Works until the lifeline says stop."""
-        self._report("ready")
+        self._heart.say("ready")
         try:
             while True:
                 entry, self._waiting = self._backlog.newest(self._given_up)
@@ -117,7 +118,7 @@ class RefinerRole:
                 else:
                     self._take(entry)
         except _Stopped:
-            self._report("stopped")
+            self._heart.say("stopped")
 
     def _take(self, entry: Entry) -> None:
         """Brings an entry to an end: outlines, a problem, or given up."""
@@ -182,7 +183,7 @@ class RefinerRole:
     def _pause(self, seconds: float) -> None:
         until_ns = self._clock_ns() + round(seconds * 1e9)
         while (left_ns := until_ns - self._clock_ns()) > 0:
-            self._turn(min(left_ns, _HEARTBEAT_NS) / 1e9)
+            self._turn(min(left_ns, _TURN_NS) / 1e9)
 
     def _turn(self, wait_s: float) -> None:
         """Waits for the gate's commands, tells it that the process lives.
@@ -194,14 +195,11 @@ class RefinerRole:
         self._lifeline.take()
         if self._lifeline.stopping:
             raise _Stopped
-        self._progress += 1
-        if self._clock_ns() - self._reported_ns >= _HEARTBEAT_NS:
-            self._report("running")
+        self._heart.turn()
 
-    def _report(self, state: str) -> None:
-        self._reported_ns = self._clock_ns()
+    def _report(self, state: str, turns: int) -> None:
         details: dict[str, Any] = {**self._counts, "waiting": self._waiting}
-        self._gate.send(State("refiner", self._incarnation, state, progress=self._progress, details=details))
+        self._gate.send(State("refiner", self._incarnation, state, progress=turns, details=details))
 
 
 def work(job: Job) -> None:

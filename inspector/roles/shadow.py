@@ -16,6 +16,7 @@ from inspector.engines.base import Engine
 from inspector.recipe.geometry import check_frame
 from inspector.recipe.manifest import Geometry
 from inspector.recipe.store import load_recipe
+from inspector.roles.heartbeat import Heartbeat
 from inspector.roles.job import Job, run_child
 from inspector.roles.lifeline import Lifeline
 from inspector.roles.priority import step_back
@@ -26,7 +27,6 @@ from inspector.wire.messages import Opinion, State
 log = logging.getLogger("inspector")
 
 _TURN_MS = 50
-_HEARTBEAT_NS = 250_000_000
 
 
 class ShadowRole:
@@ -59,26 +59,22 @@ class ShadowRole:
         self._inbox = inbox
         self._gate = gate
         self._lifeline = lifeline
-        self._clock_ns = clock_ns
-        self._progress = 0
-        self._reported_ns = 0
+        self._heart = Heartbeat(self._report, clock_ns)
 
     def run(self) -> None:
         """Works until the lifeline says stop."""
         poller = zmq.Poller()
         poller.register(self._inbox.socket, zmq.POLLIN)
         poller.register(self._lifeline.fd, zmq.POLLIN)
-        self._report("ready")
+        self._heart.say("ready")
         while not self._lifeline.stopping:
             poller.poll(_TURN_MS)
             self._lifeline.take()
             for message in self._inbox.messages(1):
                 if isinstance(message, ArchivedFrame):
                     self._gate.send(Opinion(message.header.trigger, self._score(message.pixels), self._recipe))
-            self._progress += 1
-            if self._clock_ns() - self._reported_ns >= _HEARTBEAT_NS:
-                self._report("running")
-        self._report("stopped")
+            self._heart.turn()
+        self._heart.say("stopped")
 
     def _score(self, pixels: Pixels) -> float:
         """The score; NaN for a frame that this recipe can't judge."""
@@ -93,10 +89,9 @@ class ShadowRole:
             log.warning("shadow: no opinion: %s: %s", type(error).__name__, error)
             return math.nan
 
-    def _report(self, state: str) -> None:
-        self._reported_ns = self._clock_ns()
+    def _report(self, state: str, turns: int) -> None:
         details = {"malformed": float(self._inbox.malformed)}
-        self._gate.send(State("shadow", self._incarnation, state, progress=self._progress, details=details))
+        self._gate.send(State("shadow", self._incarnation, state, progress=turns, details=details))
 
 
 def work(job: Job) -> None:

@@ -15,6 +15,7 @@ from inspector.domain.errors import RecipeError
 from inspector.engines.base import Engine, PipelinedEngine
 from inspector.recipe.store import Recipe, load_recipe
 from inspector.roles.golden_check import GoldenCheck
+from inspector.roles.heartbeat import Heartbeat
 from inspector.roles.inference import Inference
 from inspector.roles.job import Job, run_child
 from inspector.roles.lifeline import Lifeline
@@ -24,7 +25,6 @@ from inspector.wire.gate_socket import GateOutbox
 from inspector.wire.transport import open_receiver
 
 _TURN_MS = 50
-_HEARTBEAT_NS = 250_000_000
 
 
 class WorkerRole:
@@ -41,9 +41,7 @@ class WorkerRole:
     ) -> None:
         self._inferences = inferences
         self._lifeline = lifeline
-        self._clock_ns = clock_ns
-        self._progress = 0
-        self._reported_ns = 0
+        self._heart = Heartbeat(self._report, clock_ns)
 
     def run(self) -> None:
         """Works until the lifeline says stop, or nobody is left to work for."""
@@ -52,7 +50,7 @@ class WorkerRole:
         for _, seat in self._seats():
             poller.register(seat.socket, zmq.POLLIN)
             seat.serve(armed=False)  # before it says so: the first part comes as soon as the gate knows
-        self._report("ready")
+        self._heart.say("ready")
         while not self._lifeline.stopping and self._seats():
             poller.poll(0 if any(inference.busy for inference in self._inferences) else _TURN_MS)
             self._lifeline.take()
@@ -60,12 +58,10 @@ class WorkerRole:
             for inference in self._inferences:
                 inference.work()
             self._prove(poller)
-            self._progress += 1
-            if self._clock_ns() - self._reported_ns >= _HEARTBEAT_NS:
-                self._report("running")
+            self._heart.turn()
         for inference in self._inferences:
             inference.finish()
-        self._report("stopped")
+        self._heart.say("stopped")
 
     def _seats(self) -> list[tuple[Inference, Seat]]:
         return [(inference, seat) for inference in self._inferences for seat in inference.seats]
@@ -87,10 +83,9 @@ class WorkerRole:
                     inference.prove()
                 return
 
-    def _report(self, state: str) -> None:
-        self._reported_ns = self._clock_ns()
+    def _report(self, state: str, turns: int) -> None:
         for inference, seat in self._seats():
-            seat.report(state, self._progress, inference.golden_age_s)
+            seat.report(state, turns, inference.golden_age_s)
 
 
 @dataclass(frozen=True)

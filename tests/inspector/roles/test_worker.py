@@ -217,7 +217,7 @@ def run_to_its_end(bench: Bench) -> None:
 
 def test_the_golden_frame_is_computed_again_when_it_is_due_and_no_frame_waits(bench: Bench) -> None:
     bench.inference.golden = golden_check(bench, 5.0, age_ns=2000)
-    bench.role._report("running")
+    bench.role._heart.say("running")
     assert bench.gate.said[-1].details["golden_age_s"] == pytest.approx(2e-6)
     run_to_its_end(bench)
     assert bench.engine.batches == [1]
@@ -291,5 +291,5 @@ def test_frames_for_the_archive_leave_after_their_result_and_never_if_they_were_
     )
     assert len(results) == 6
     assert sorted(tap.sent) == [(2, 5), (3, 13), (5, 6), (6, 7)]
-    bench.role._report("running")
+    bench.role._heart.say("running")
     assert bench.gate.said[-1].details["archive_refused"] == 3
