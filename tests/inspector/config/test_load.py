@@ -288,6 +288,7 @@ def test_a_view_must_be_named_where_there_are_several(view: str | None) -> None:
         (VIEWS.replace("synthetic", "sythetic"), "10: views.side.camera.kind: unknown kind; did you mean 'synthetic'?"),
         (VIEWS.replace("side:", "a/b:"), "6: views: 'a/b' can't be the name of a view"),
         (VIEWS.replace("side:", "main:"), "6: views: 'main' can't be the name of a view"),
+        (VIEWS + "    worker:\n      shared: true\n", "13: views.side.worker: shared is a setting of the station's"),
     ],
 )
 def test_mistakes_in_a_view_have_their_line(text: str, expected: str) -> None:
