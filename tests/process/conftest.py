@@ -65,21 +65,26 @@ class Daemon:
         answer: dict[str, Any] = json.loads(control(self.config, "status", as_json=True))
         return answer
 
-    def child(self, role: str) -> int | None:
-        """Process id of the camera process or the worker."""
+    def children(self, role: str) -> list[int]:
+        """Process ids of the camera processes or the workers."""
         try:
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         except FileNotFoundError:
-            return None
+            return []
         names = (f"inspector.roles.{role}".encode(), f"quick_{role}.py".encode())
+        found = []
         for pid in children:
             try:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             except (FileNotFoundError, ProcessLookupError):  # it ended just now
                 continue
             if any(word.endswith(names) for word in command):
-                return int(pid)
-        return None
+                found.append(int(pid))
+        return found
+
+    def child(self, role: str) -> int | None:
+        """Process id of the camera process or the worker; the first, where there are several."""
+        return next(iter(self.children(role)), None)
 
     def wait_for_child(self, role: str, other_than: int | None = None) -> int:
         """A child that runs, and is not the given one."""

@@ -64,17 +64,17 @@ def check_line(daemon: Daemon) -> None:
 
 def test_every_reject_is_kept_and_a_sample_of_the_passes(start_quick: StartDaemon, tmp_path: Path, parts: Path) -> None:
     folder = tmp_path / "archive"
-    camera = {"kind": "folder", "path": str(parts), "rate": 20}
+    camera = {"kind": "folder", "path": str(parts), "rate": 10}
     daemon = start_quick(camera=camera, archive={"folder": str(folder), "pass_ratio": 0.3, "queue_frames": 1024})
     assert daemon.finish() == 0, daemon.errors()
     daemon.check_ledger()
     records = {record["part"]: record for record in daemon.records()}
     kept = {part for part, r in records.items() if r["decision"] == "fail" or sampled(r["trigger"], 0.3)}
-    assert len(kept) > 10
     entries = {entry.part: entry for entry in stored_entries(folder)}
-    # An archive process that is slower to start than the worker misses the first parts.
+    assert len(entries) > 10
     assert set(entries) <= kept
-    assert {part for part in kept if part > 30} <= set(entries), daemon.errors()
+    # An archive process that is slower to start than the worker misses the first parts, and none after them.
+    assert {part for part in kept if part >= min(entries)} == set(entries), daemon.errors()
     for part, entry in entries.items():
         stored = json.loads((folder / f"{entry.name}.json").read_text())
         assert {name: stored[name] for name in records[part]} == records[part]

@@ -71,14 +71,18 @@ def test_verdicts_heartbeats_and_metrics_go_out(start_quick: StartDaemon, tmp_pa
 
         port = re.search(r"http://127\.0\.0\.1:(\d+)/metrics", daemon.errors())
         assert port is not None
-        time.sleep(0.3)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port.group(1)}/metrics", timeout=5) as answer:
-            text = answer.read().decode()
-        total = sum(float(value) for value in re.findall(r"^inspector_parts_total\{.*\} (.+)$", text, re.M))
-        triggers = re.search(r"^inspector_triggers_total\{.*\} (.+)$", text, re.M)
-        assert triggers is not None
-        assert total > 0
-        assert float(triggers.group(1)) >= total
+
+        def scraped() -> str:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port.group(1)}/metrics", timeout=20) as answer:
+                body: str = answer.read().decode()
+            return body
+
+        def counted(text: str, name: str) -> float:
+            return sum(float(value) for value in re.findall(rf"^{name}\{{.*\}} (.+)$", text, re.M))
+
+        wait_for(lambda: counted(scraped(), "inspector_parts_total") > 0, "the verdict in the metrics")
+        text = scraped()
+        assert counted(text, "inspector_triggers_total") >= counted(text, "inspector_parts_total") > 0
         assert 'inspector_process_up{process="worker",station="station"} 1.0' in text
         assert 'inspector_process_up{process="camera",station="station"} 1.0' in text
         assert "inspector_ledger_imbalance_parts" in text

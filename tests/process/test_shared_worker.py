@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -18,19 +17,8 @@ from .test_views import Rig, check, start_station
 pytestmark = pytest.mark.process
 
 
-def workers(daemon: Daemon) -> list[int]:
-    """Process ids of the station's workers."""
-    found = []
-    for pid in Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split():
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        if b"inspector.roles.worker" in command:
-            found.append(int(pid))
-    return found
-
-
 def views(daemon: Daemon) -> dict[str, Any]:
-    status = json.loads(inspector(daemon, "status", "--json").stdout)
-    return {view["station"].removeprefix("station."): view for view in status["views"]}
+    return {view["station"].removeprefix("station."): view for view in daemon.status()["views"]}
 
 
 def pass_until_judged(daemon: Daemon, rig: Rig) -> None:
@@ -50,13 +38,12 @@ def test_views_share_a_worker_until_one_of_them_takes_up_another_recipe(
 ) -> None:
     rig = Rig(tmp_path / "rig")
     daemon = start_station(start, rig, random_recipe, tmp_path, worker={"shared": True})
-    (shared,) = workers(daemon)
+    (shared,) = daemon.children("worker")
     rig.pass_by("main", "side")
     daemon.wait_for_verdicts(1)
 
     os.kill(shared, signal.SIGKILL)
-    wait_for(lambda: len(workers(daemon)) == 1 and workers(daemon) != [shared], "a new worker")
-    (shared,) = workers(daemon)
+    (shared,) = wait_for(lambda: [pid for pid in daemon.children("worker") if pid != shared], "a new worker")
     pass_until_judged(daemon, rig)
     assert {view: stands["restarts"] for view, stands in views(daemon).items()} == {"main": 1, "side": 1}
 
@@ -65,7 +52,7 @@ def test_views_share_a_worker_until_one_of_them_takes_up_another_recipe(
     changed = inspector(daemon, "recipe", "activate", str(other), "--view", "side", "--why", "new lens")
     assert changed.returncode == 0, changed.stderr
     wait_for(lambda: views(daemon)["side"]["changeover"].endswith("done"), "the change's end")
-    assert len(workers(daemon)) == 2
+    assert len(daemon.children("worker")) == 2
     assert [Path(view["folder"]) for view in views(daemon).values()] == [random_recipe.resolve(), other]
     pass_until_judged(daemon, rig)
 
@@ -80,19 +67,19 @@ def test_views_share_a_worker_until_one_of_them_takes_up_another_recipe(
 
 
 def test_a_view_with_settings_of_its_own_has_a_worker_of_its_own(
-    start: StartDaemon, random_recipe: Path, tmp_path: Path
+    start_quick: StartDaemon, quick_recipe: Path, tmp_path: Path
 ) -> None:
     rig = Rig(tmp_path / "rig")
     cameras = rig.cameras()
     own = {"allow_random_weights": True, "threads": 1, "engine": "pytorch"}
-    daemon = start(
+    daemon = start_quick(
         camera=cameras["main"],
         worker={"shared": True},
         views={
-            "side": {"recipe": str(random_recipe), "camera": cameras["side"]},
-            "back": {"recipe": str(random_recipe), "camera": cameras["side"], "worker": own},
+            "side": {"recipe": str(quick_recipe), "camera": cameras["side"]},
+            "back": {"recipe": str(quick_recipe), "camera": cameras["side"], "worker": own},
         },
     )
     wait_for(lambda: daemon.errors().count("ready: station") == 3 or daemon.process.poll() is not None, "all views")
-    assert len(workers(daemon)) == 2
+    assert len(daemon.children("worker")) == 2
     assert daemon.stop() == 0, daemon.errors()
