@@ -63,6 +63,4 @@ def create_camera(
         return remote.RemoteCamera(config, memory, allocate, raw_bayer=raw_bayer, clock_ns=clock_ns)
     from inspector.cameras import genicam
 
-    return genicam.GenicamCamera(
-        config, memory=memory, allocate=allocate, raw_bayer=raw_bayer, clock_ns=clock_ns
-    )
+    return genicam.GenicamCamera(config, memory=memory, allocate=allocate, raw_bayer=raw_bayer, clock_ns=clock_ns)
