@@ -23,6 +23,7 @@ from inspector.domain.errors import FatalError
 from inspector.domain.precision import Precision
 
 _DEADLINE_MS = 500.0
+_ANY_WIDTH = 1000
 #: Batch sizes of the engines, and the largest of the line.
 _BATCHES = {"cpu": (1, 4), "cuda": (1, 2, 4, 8, 16, 32)}
 #: What is measured where nothing is said: the line's precision, and its rates.
@@ -84,9 +85,9 @@ def run_bench(bench: Bench) -> None:
     if bench.rounds:
         with console.status("measuring the engines"):
             record["engines"] = _engines(bench)
-        Console().print(_engine_table(record["engines"], bench))
+        print_table(_engine_table(record["engines"], bench))
         if bench.device == "cuda":
-            Console().print(_device_table(record["engines"]))
+            print_table(_device_table(record["engines"]))
     runs: list[LineRun] = []
     with tempfile.TemporaryDirectory(prefix="inspector-bench-") as folder:
         if bench.line_rates:
@@ -112,7 +113,7 @@ def run_bench(bench: Bench) -> None:
                 )
                 runs.append(run)
             record["line"] = {"deadline_ms": _DEADLINE_MS, "runs": [run.as_record() for run in runs]}
-            Console().print(_line_table(runs, bench))
+            print_table(_line_table(runs, bench))
     if bench.json_path is not None:
         write_json(bench.json_path, record)
         click.echo(f"wrote {bench.json_path}", err=True)
@@ -170,6 +171,11 @@ def table_of(title: str, first: str, *columns: str) -> Table:
     for name in columns:
         table.add_column(name, justify="right")
     return table
+
+
+def print_table(table: Table) -> None:
+    """Prints a table as wide as it is: on a narrow terminal its lines break, but no figure is cut off."""
+    Console(width=Console(width=_ANY_WIDTH).measure(table).maximum).print(table)
 
 
 def _engine_table(record: dict[str, Any], bench: Bench) -> Table:

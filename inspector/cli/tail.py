@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from inspector.benchmark.tail import TailOrders, measure_tail
-from inspector.cli.bench import table_of, write_trial_recipe
+from inspector.cli.bench import print_table, table_of, write_trial_recipe
 from inspector.cli.results import write_json
 from inspector.config.schema import Worker
 
@@ -73,9 +72,9 @@ def run_tail(tail: Tail) -> None:
             "pair": tail.pair,
             **measure_tail(orders, lambda text: click.echo(text, err=True)),
         }
-    Console().print(_ways_table(record))
+    print_table(_ways_table(record))
     for name in record["ways"]:
-        Console().print(_causes_table(name, record))
+        print_table(_causes_table(name, record))
     if tail.json_path is not None:
         write_json(tail.json_path, record)
         click.echo(f"wrote {tail.json_path}", err=True)

@@ -51,7 +51,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return measured(given)
 
     monkeypatch.setattr(command, "measure_tail", measure)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "80")  # figures were once cut off there
     return orders
 
 
