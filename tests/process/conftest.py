@@ -82,6 +82,22 @@ class Daemon:
                 found.append(int(pid))
         return found
 
+    def wait_until_at_rest(self) -> int:
+        """Waits until a paused line has settled its parts, the last one too that the camera process announced before it
+        heard of the pause; the number of triggers.
+        """
+        calm_s = 1.0
+
+        def at_rest() -> tuple[int, ...]:
+            first = self.status()
+            time.sleep(calm_s)
+            second = self.status()
+            rests = second["pending"] == 0 and first["triggered"] == second["triggered"]
+            return (second["triggered"],) if rests else ()
+
+        (triggered,) = wait_for(at_rest, "a line at rest")
+        return int(triggered)
+
     def child(self, role: str) -> int | None:
         """Process id of the camera process or the worker; the first, where there are several."""
         return next(iter(self.children(role)), None)

@@ -39,8 +39,7 @@ def test_a_line_is_paused_and_resumed_without_losing_a_part(start_quick: StartDa
     paused = inspector(daemon, "pause", "--why", "jam at the feeder")
     assert paused.returncode == 0, paused.stderr
     assert "paused" in paused.stdout
-    wait_for(lambda: daemon.status()["pending"] == 0, "open parts are settled")
-    before = daemon.status()["triggered"]
+    before = daemon.wait_until_at_rest()
     shown = json.loads(inspector(daemon, "status", "--json").stdout)
     assert (shown["triggered"], shown["pending"]) == (before, 0)
     assert inspector(daemon, "resume", "--why", "cleared").returncode == 0

@@ -72,7 +72,7 @@ def test_a_camera_is_set_up_anew_while_the_line_is_paused(start_quick: StartDaem
     assert "pause the line first" in refused.stderr
     assert daemon.child("camera") == camera
     assert inspector(daemon, "pause", "--why", "more light").returncode == 0
-    wait_for(lambda: daemon.status()["pending"] == 0, "open parts are settled")
+    daemon.wait_until_at_rest()
     assert inspector(daemon, "reload", "--why", "more light").returncode == 0
     daemon.wait_for_child("camera", other_than=camera)
     before = len(daemon.records())
