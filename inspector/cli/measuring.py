@@ -7,6 +7,13 @@ from typing import Any
 
 import click
 
+_PAIR = click.option(
+    "--pair", type=click.Choice(["bundled", "light", "standard"]), default="bundled", show_default=True
+)
+_SIZE = click.option(
+    "--size", "size_px", type=click.IntRange(32, 4096), default=256, show_default=True, help="Input side."
+)
+
 
 @click.command()
 @click.option(
@@ -16,7 +23,7 @@ import click
     show_default=True,
     help="Backbones: the bundled ones; squeezenet1_1 and mobilenet_v2; resnet34 and resnet50.",
 )
-@click.option("--size", "size_px", type=click.IntRange(32, 4096), default=256, show_default=True, help="Input side.")
+@_SIZE
 @click.option("--frame", "frame_px", type=click.IntRange(32, 8192), default=512, show_default=True, help="Frame side.")
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Threads of the network.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
@@ -57,8 +64,8 @@ def bench(detectors: str, rates: str | None, **options: Any) -> None:
     show_default=True,
     help="Ways to run the line: all, or a list such as as-it-is,collector-default.",
 )
-@click.option("--pair", type=click.Choice(["bundled", "light", "standard"]), default="bundled", show_default=True)
-@click.option("--size", "size_px", type=click.IntRange(32, 4096), default=256, show_default=True, help="Input side.")
+@_PAIR
+@_SIZE
 @click.option("--frame", "frame_px", type=click.IntRange(32, 8192), default=512, show_default=True, help="Frame side.")
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Threads of the network.")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
@@ -96,8 +103,8 @@ def tail(ways: str, **options: Any) -> None:
 @click.option(
     "--stub-engine", "stub", is_flag=True, help="A checksum in the place of the network, to try all the rest."
 )
-@click.option("--pair", type=click.Choice(["bundled", "light", "standard"]), default="bundled", show_default=True)
-@click.option("--size", "size_px", type=click.IntRange(32, 4096), default=256, show_default=True, help="Input side.")
+@_PAIR
+@_SIZE
 @click.option("--frame", "frame_px", type=click.IntRange(32, 8192), default=64, show_default=True, help="Frame side.")
 @click.option("--deadline-ms", type=click.FloatRange(min=0, min_open=True), default=500.0, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Threads of the network.")

@@ -27,7 +27,7 @@ def create_engines(
 
     Not with engine openvino, which brings weights into a form of its own.
     """
-    shared = SharedTensors()
+    shared = SharedTensors() if len(recipes) > 1 else None
     return [create_engine(settings, recipe, clock_ns, shared) for recipe in recipes]
 
 
@@ -43,18 +43,18 @@ def create_engine(
         settings: Device, engine, precision, threads and batch size.
         recipe: Of the same precision.
         clock_ns: Monotonic clock of the stamps on the scores, on the CPU.
-        shared: Weights of the process's other engines.
+        shared: Weights of the process's other engines; None has none.
 
     Raises:
         EngineError: The engine can't be had here, or the golden frame's score is not the recipe's.
     """
     torch.set_num_threads(settings.threads)
-    engine = _build(settings, recipe, clock_ns, shared or SharedTensors())
+    engine = _build(settings, recipe, clock_ns, shared)
     prove(engine.warm_up(recipe.golden_frame()), recipe.manifest.golden)
     return engine
 
 
-def _build(settings: Worker, recipe: Recipe, clock_ns: Callable[[], int], shared: SharedTensors) -> Engine:
+def _build(settings: Worker, recipe: Recipe, clock_ns: Callable[[], int], shared: SharedTensors | None) -> Engine:
     manifest = recipe.manifest
     preprocess = Preprocess(manifest.geometry, manifest.normalisation, keep_memory=settings.device == "cpu")
     if settings.chosen_engine == "cuda":
@@ -64,7 +64,8 @@ def _build(settings: Worker, recipe: Recipe, clock_ns: Callable[[], int], shared
         return build_cuda_engine(preprocess, network, settings.precision, max_batch=settings.max_batch, shared=shared)
     network = fold_batch_norms(load_network(recipe))
     if settings.chosen_engine == "pytorch":
-        shared.share(network)
+        if shared is not None:
+            shared.share(network)
         return EagerEngine(preprocess, network, device=settings.device, max_batch=settings.max_batch, clock_ns=clock_ns)
     from inspector.engines.openvino_cpu import OpenVinoEngine  # a second to load, which others need not wait for
 

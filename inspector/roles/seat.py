@@ -21,9 +21,12 @@ from inspector.wire.gate_socket import GateOutbox
 from inspector.wire.messages import FrameHeader, Result, State
 from inspector.wire.transport import FrameReceiver
 
+#: Of a frame that was not judged.
+_NOTHING = Scored(math.nan, copied_ns=0, computed_ns=0)
+
 
 class Seat:
-    """Takes frames that can be judged and answers every frame once; what it is closed with, it owns.
+    """Takes frames that can be judged and answers every frame once.
 
     Args:
         job: The line's orders.
@@ -32,9 +35,6 @@ class Seat:
         gate: Where results go.
         clock_ns: Monotonic clock.
         taps: Take copies of frames for processes beside the line; None takes none.
-
-    Attributes:
-        open: False once the line has left it.
     """
 
     def __init__(
@@ -46,7 +46,6 @@ class Seat:
         clock_ns: Callable[[], int],
         taps: Taps | None = None,
     ) -> None:
-        self.open = True
         self._job = job
         self._recipe = bytes.fromhex(job.recipe_hash)
         self._geometry = geometry
@@ -111,12 +110,21 @@ class Seat:
         if scored is None:
             self._refuse(header, Cause.ENGINE_ERROR, received_ns, kept)
             return
+        self._send(header, received_ns, scored)
+        self._computed += 1
+        self._keep(header, kept)
+
+    def _refuse(self, header: FrameHeader, cause: Cause, received_ns: int, kept: Copied | None = None) -> None:
+        self._send(header, received_ns, _NOTHING, cause)
+        self._keep(header, kept)
+
+    def _send(self, header: FrameHeader, received_ns: int, scored: Scored, problem: Cause | None = None) -> None:
         self._gate.send(
             Result(
                 trigger=header.trigger,
                 worker=self._job.incarnation,
                 score=scored.score,
-                problem=None,
+                problem=problem,
                 captured_ns=header.captured_ns,
                 received_ns=received_ns,
                 copied_ns=scored.copied_ns,
@@ -124,24 +132,6 @@ class Seat:
                 recipe=self._recipe,
             )
         )
-        self._computed += 1
-        self._keep(header, kept)
-
-    def _refuse(self, header: FrameHeader, cause: Cause, received_ns: int, kept: Copied | None = None) -> None:
-        self._gate.send(
-            Result(
-                trigger=header.trigger,
-                worker=self._job.incarnation,
-                score=math.nan,
-                problem=cause,
-                captured_ns=header.captured_ns,
-                received_ns=received_ns,
-                copied_ns=0,
-                computed_ns=0,
-                recipe=self._recipe,
-            )
-        )
-        self._keep(header, kept)
 
     def _copy(self, frame: ReceivedFrame, scored: Scored | None) -> Copied | None:
         """What processes beside the line get of a frame that is about to be released."""
@@ -172,7 +162,6 @@ class Seat:
 
     def close(self) -> None:
         """Closes its sockets. Idempotent."""
-        self.open = False
         if self._taps is not None:
             self._taps.close()
         self._receiver.close()
