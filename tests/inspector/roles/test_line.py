@@ -313,6 +313,18 @@ def test_no_trigger_is_wanted_before_the_camera_process_knows_the_worker(bench: 
     assert bench.line.serving
 
 
+def test_metrics_show_the_processes_of_a_line_before_its_first_part(bench: Bench) -> None:
+    """They were shown ten times a second only: a scrape saw parts of a camera process that seemed to be down."""
+    bench.camera.ready = bench.worker.ready = False
+    bench.line.show()
+    bench.turn()
+    bench.camera.ready = bench.worker.ready = True
+    bench.turn(camera_says(1))
+    assert bench.camera.told == ["arm"]
+    for process in ("camera", "worker"):
+        assert bench.metric(f'inspector_process_up{{process="{process}"').endswith(" 1.0")
+
+
 def test_a_worker_that_was_replaced_before_the_first_trigger_is_not_the_one_to_know(bench: Bench) -> None:
     bench.worker.ready, bench.worker.incarnation = True, 2
     bench.turn(camera_says(1))
