@@ -71,6 +71,45 @@ def test_jpeg_with_a_thumbnail_is_not_taken_for_whole() -> None:
         decode_image(data[:-40])
 
 
+SAMPLINGS = [getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{name}") for name in ("411", "420", "422", "440", "444")]
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("progressive", [0, 1])
+@pytest.mark.parametrize("shape", [(57, 83), (57, 83, 3), (1, 1, 3), (16, 200, 3)])
+def test_a_jpeg_has_the_pixels_that_opencv_gives_it(shape: tuple[int, ...], progressive: int, sampling: int) -> None:
+    # Recipes were calibrated on OpenCV's pixels: another decoder must not move a score.
+    options = [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+    data = cv2.imencode(".jpg", cv2.blur(picture(*shape), (5, 5)), options)[1]
+    opened = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR)
+    assert np.array_equal(decode_image(data.tobytes()), opened if opened.ndim == 2 else opened[..., ::-1])
+
+
+def test_a_damaged_jpeg_is_mostly_found_out() -> None:
+    # OpenCV repairs it, prints "Corrupt JPEG data" and hands out pixels that nobody saw; the part could pass by them.
+    whole = encode(".jpg", cv2.blur(picture(200, 300, 3), (5, 5)))
+    generator = np.random.default_rng(3)
+    refused = 0
+    for _ in range(100):
+        data = bytearray(whole)
+        place = int(generator.integers(len(data) // 4, len(data) - 52))
+        data[place : place + 50] = generator.bytes(50)
+        try:
+            decode_image(bytes(data))
+        except PartError:
+            refused += 1
+    assert refused >= 70
+
+
+def test_a_damaged_png_is_always_found_out() -> None:
+    whole = encode(".png", picture(50, 60, 3))
+    for place in range(60, len(whole) - 40, 97):
+        data = bytearray(whole)
+        data[place] ^= 1
+        with pytest.raises(PartError):
+            decode_image(bytes(data))
+
+
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3)])
 def test_sixteen_bits_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(PartError, match="16 bits a channel"):
