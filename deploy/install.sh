@@ -24,7 +24,8 @@ Without an option: installs or upgrades. A second run changes nothing that is ri
   --root DIR   lays the files out below DIR: no user, no Python environment, nothing of this system is touched
   --help       this text
 
-PYTHON=python3.12 deploy/install.sh chooses the interpreter (3.10 to 3.13).
+PYTHON=python3.12 deploy/install.sh chooses the interpreter (3.10 to 3.13). Where a folder `wheels` lies beside `deploy`,
+as in the Debian package, the program comes from there and nothing is downloaded.
 TEXT
 }
 
@@ -65,11 +66,17 @@ LIST
     done
 }
 
+version() {
+    local version
+    version="$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$source_dir/inspector/__init__.py")"
+    [ -n "$version" ] || fail "no version in $source_dir/inspector/__init__.py; is this a complete copy of the project?"
+    printf '%s' "$version"
+}
+
 # Name of this release: its version and a digest of what would be installed. A running station keeps its own release.
 release() {
     local version digest
-    version="$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$source_dir/inspector/__init__.py")"
-    [ -n "$version" ] || fail "no version in $source_dir/inspector/__init__.py; is this a complete copy of the project?"
+    version="$(version)"
     digest="$(cd "$source_dir" &&
         find inspector calibration pyproject.toml -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum |
         sha256sum | cut -c1-8)"
@@ -184,10 +191,15 @@ make_program() {
     "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' ||
         fail "Python 3.10 to 3.13 is needed, $python is not; choose another with PYTHON=python3.12 $0"
     if [ ! -e "$folder/.complete" ]; then
-        say "installing release $name; this downloads PyTorch and takes some minutes"
+        local from=("$source_dir") how="this downloads PyTorch and takes some minutes"
+        if [ -d "$source_dir/wheels" ]; then
+            from=(--no-index --find-links "$source_dir/wheels" "conveyor-inspector==$(version)")
+            how="this takes some minutes"
+        fi
+        say "installing release $name; $how"
         rm -rf "$folder"
         "$python" -m venv "$folder" || fail "no virtual environment; on Debian: apt-get install python3-venv"
-        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$source_dir" ||
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "${from[@]}" ||
             fail "pip could not install the program; the running release was left as it was"
         runuser -u inspector -- "$folder/bin/inspector" --version ||
             fail "the user inspector can't run the program; the interpreter $(realpath "$folder/bin/python") must be" \
