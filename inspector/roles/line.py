@@ -311,6 +311,13 @@ class Line:
     def _at_work(self, worker: int) -> bool:
         return any(child.alive and child.incarnation == worker for child in self._workers())
 
+    def _still_served(self, worker: int) -> bool:
+        """True while a part is open at a former worker, or the camera process may send it another one: until it says
+        that it knows the worker in use.
+        """
+        unaware = self.camera.ready and self._camera_knows != self.worker.incarnation
+        return unaware or self._judge.ledger.open_at(worker)
+
     def _workers(self) -> list[Worker]:
         """The worker in use, and the one that comes or goes during a change of the recipe."""
         return [self.worker] if self.recipes.beside is None else [self.worker, self.recipes.beside]
@@ -323,7 +330,7 @@ class Line:
             self._metrics.recipe(active.threshold, recipe_labels(active.recipe))
             for process in self._beside.values():
                 process.renew()
-        gone = self.recipes.retire(now_ns, self._judge.ledger.open_at)
+        gone = self.recipes.retire(now_ns, self._still_served)
         if gone is not None:
             self._take_messages(_ALL)
             self._judge.lose_worker(gone, self._clock_ns())

@@ -16,8 +16,8 @@ from inspector.roles.shared_worker import Worker
 
 log = logging.getLogger("inspector")
 
-#: A worker whose recipe was replaced stays at least so long, and until its last part has a verdict. By then the camera
-#: process has the new worker's credit, and what it sent to the former one is announced.
+#: A worker whose recipe was replaced stays at least so long, and until the camera process sends to the new one and its
+#: own last part has a verdict.
 _RETIREMENT_NS = 1_000_000_000
 
 
@@ -123,7 +123,7 @@ class RecipeDesk:
 
         Args:
             now_ns: Monotonic time.
-            at_work: True while a part is open at the worker of this number.
+            at_work: True while the worker of this number has parts, or may get some.
 
         Returns:
             Its number once it is gone, by itself or otherwise; else None.

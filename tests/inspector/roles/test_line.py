@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from inspector.domain.verdict import Cause, Decision, Verdict
 from inspector.outputs.metrics import Families, LineMetrics
 from inspector.outputs.publisher import Publisher
 from inspector.outputs.verdict_log import VerdictLog
-from inspector.recipe.store import Recipe, load_recipe
+from inspector.recipe.store import Recipe, load_recipe, write_recipe
+from inspector.roles.active_recipe import recipe_labels
 from inspector.roles.desks import VerdictDesk
 from inspector.roles.line import Line
 from inspector.roles.shadow_link import ShadowLink
@@ -58,6 +60,13 @@ class Child:
         self.exit_code: int | None = None
         self.told: list[str] = []
         self.died = False
+        self.retired = False
+
+    def start(self, now_ns: int) -> None:
+        pass
+
+    def retire(self) -> None:
+        self.retired = True
 
     def saw(self, incarnation: int, progress: int, now_ns: int) -> None:
         pass
@@ -89,8 +98,9 @@ class Bench:
             line=schema.Line(deadline_ms=100, open_parts=4),
             supervision=Supervision(restarts=2),
         )
+        labels = recipe_labels(recipe)
         metrics = LineMetrics(
-            Families(self.registry, 0.1), station="s", threshold=self.threshold, recipe={"recipe": "r"}, version="0"
+            Families(self.registry, 0.1), station="s", threshold=self.threshold, recipe=labels, version="0"
         )
         publisher = Publisher(zmq.Context.instance(), None)
         folder: Any = type("Folder", (), {"frames": "ipc://f", "gate": "ipc://g", "path": tmp_path})()
@@ -331,6 +341,30 @@ def test_a_worker_that_was_replaced_before_the_first_trigger_is_not_the_one_to_k
     assert bench.camera.told == []
     bench.turn(camera_says(2))
     assert bench.camera.told == ["arm"]
+
+
+def test_a_former_worker_stays_until_the_camera_process_sends_to_the_new_one(bench: Bench, tmp_path: Path) -> None:
+    """Whichever of the processes stood still for longer than the former worker's second: it went all the same once, and
+    parts that were sent to it were lost.
+    """
+    manifest = bench.recipe.manifest.model_copy(update={"name": "other"})
+    other = write_recipe(tmp_path / "other", manifest, bench.recipe.weights_path.read_bytes())
+    former, new = bench.worker, Child("worker")
+    new.incarnation = 2
+    bench.line.recipes._make_worker = lambda recipe: new  # type: ignore[assignment,return-value]
+    bench.turn(camera_says(worker=1))
+    bench.line.activate(other.folder, "me", "why")
+    until_s = time.monotonic() + 30
+    while bench.line.worker is former and time.monotonic() < until_s:  # a thread reads the recipe
+        bench.turn()
+    assert bench.line.worker is new
+    bench.now_ns += 5000 * MS
+    bench.turn(camera_says(worker=1))
+    assert not former.retired
+    bench.turn(bench.trigger(0, worker=1), camera_says(worker=2))
+    assert not former.retired  # it has a part
+    assert said(bench.turn(bench.result(0, 0.0))) == [(Decision.PASS, Cause.SCORE_WITHIN_THRESHOLD)]
+    assert former.retired
 
 
 def test_a_new_camera_process_sees_triggers_at_once_where_no_worker_is_ready(bench: Bench) -> None:
