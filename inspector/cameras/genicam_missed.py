@@ -101,9 +101,14 @@ class MissedTriggerCounter:
         log.info("missed triggers are counted by %s%s", name, f" of {places}" if places else "")
 
     def start(self) -> None:
-        """What the counter says now was before the first part."""
+        """To be called before the acquisition starts: what the counter says now was before the first part."""
         self._last = self._read()
         self._read_ns = self._clock_ns()
+
+    def running(self) -> None:
+        """The acquisition has started: a camera may set its counters to 0 with it."""
+        if self._read() < self._last:
+            self._last = 0
 
     def due(self, *, idle: bool) -> bool:
         """True where it is time to read: at once while no frame waits, and a little later in any case."""

@@ -100,9 +100,11 @@ class FrameStream:
             CameraError: The device refuses.
         """
         try:
-            self._acquirer.start()
             if self._missed is not None:
                 self._missed.start()
+            self._acquirer.start()
+            if self._missed is not None:
+                self._missed.running()
         except self._driver.GENICAM_ERRORS as error:
             raise CameraError(f"camera {self.name} does not start: {error}") from error
         self._heard_ns = self._guarded_ns = self._clock_ns()
@@ -122,6 +124,7 @@ class FrameStream:
         return part
 
     def _capture(self, timeout_s: float) -> Capture | None:
+        begun_ns = self._clock_ns()
         if self._held is None and not self._losses.untold:
             try:
                 self._look_at_settings()
@@ -132,7 +135,7 @@ class FrameStream:
                 raise CameraError(f"camera {self.name} is lost: {error}") from error
         part = self._known()
         if part is None:
-            self._ask_if_silent()
+            self._ask_if_silent(begun_ns)
         return part
 
     def _known(self) -> Capture | None:
@@ -256,11 +259,16 @@ class FrameStream:
         except self._driver.NOT_KNOWN:
             return otherwise
 
-    def _ask_if_silent(self) -> None:
-        """After a silence: is the device lost? A triggered one may rest for hours."""
-        silent_ns = self._clock_ns() - self._heard_ns
-        if silent_ns < self._silence_ns:
+    def _ask_if_silent(self, looked_ns: int) -> None:
+        """After a silence: is the device lost? A triggered one may rest for hours.
+
+        Args:
+            looked_ns: When the last look for a frame began. Where this process stood still, the frames of that time
+                have not been looked for yet: a silence counts from there.
+        """
+        if looked_ns - self._heard_ns < self._silence_ns:
             return
+        silent_ns = self._clock_ns() - self._heard_ns
         if self._free_running:
             raise CameraError(f"camera {self.name} is lost: no frame for {silent_ns / 1e9:.1f} s")
         self._driver.ask_device(self._acquirer, self.name)

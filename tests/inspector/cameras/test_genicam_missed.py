@@ -113,6 +113,19 @@ def test_counter_counts_from_the_start(clock: FakeClock, caplog: pytest.LogCaptu
     assert counter.look() == 3
 
 
+@pytest.mark.parametrize(("readings", "missed"), [([7, 9, 12], 5), ([40_000, 2, 5], 5)])
+def test_triggers_missed_while_the_acquisition_starts_are_parts(
+    clock: FakeClock, readings: list[int], missed: int
+) -> None:
+    """Once the counter was first read when frames came already; a camera may also set it to 0 with its start."""
+    node = Node()
+    counter = counter_of(node, clock)
+    node.values = readings
+    counter.start()
+    counter.running()
+    assert counter.look() == missed
+
+
 def test_counter_is_read_between_frames_or_a_little_later(clock: FakeClock) -> None:
     counter = counter_of(Node(), clock, check_s=0.2)
     counter.start()

@@ -97,7 +97,9 @@ class Acquirer:
         return item
 
 
-def stream(acquirer: Acquirer, clock: Any, *, gige: bool = False, free_running: bool = False) -> FrameStream:
+def stream(
+    acquirer: Acquirer, clock: Any, *, gige: bool = False, free_running: bool = False, missed: Any = None
+) -> FrameStream:
     made = FrameStream(
         acquirer,
         driver,
@@ -106,6 +108,7 @@ def stream(acquirer: Acquirer, clock: Any, *, gige: bool = False, free_running: 
         buffers=4,
         silence_ns=2_000_000_000,
         free_running=free_running,
+        missed=missed,
         clock_ns=clock,
         sleep=clock.sleep,
     )
@@ -321,6 +324,40 @@ def test_silence_is_the_loss_of_a_free_running_camera(clock: Any) -> None:
     assert made.capture(0.05) is None
     clock.now_ns += 200_000_000
     loses(made, r"camera left is lost: no frame for 2\.1 s")
+
+
+@pytest.mark.parametrize("stopped", ["in a look", "between two"])
+def test_a_process_that_stood_still_has_not_seen_a_silence(clock: Any, stopped: str) -> None:
+    """On a busy machine once a camera was lost whose frames were still to be fetched."""
+
+    class Acquiring(Acquirer):
+        def try_fetch(self, *, timeout: float, is_raw: bool) -> Any:
+            item = super().try_fetch(timeout=timeout, is_raw=is_raw)
+            if item == "stop":
+                clock.now_ns += 5_000_000_000
+                return None
+            return item
+
+    made = stream(
+        Acquiring([Frame(1), *(["stop"] if stopped == "in a look" else []), Frame(2)]), clock, free_running=True
+    )
+    assert made.capture(0.05) is not None
+    if stopped == "in a look":
+        assert made.capture(0.05) is None
+    else:
+        clock.now_ns += 5_000_000_000
+    assert problems([one for one in [made.capture(0.05)] if one]) == ["frame 2"]
+
+
+def test_counter_of_missed_triggers_is_read_before_the_acquisition_starts(clock: Any) -> None:
+    acquirer, begun = Acquirer([]), []
+    missed: Any = SimpleNamespace(
+        reconciled=None,
+        start=lambda: begun.append(acquirer.started),
+        running=lambda: begun.append(acquirer.started),
+    )
+    stream(acquirer, clock, missed=missed)
+    assert begun == [False, True]
 
 
 def test_triggered_camera_may_rest_while_it_answers(clock: Any) -> None:
