@@ -118,10 +118,10 @@ GENTL_API GC_ERROR GCInitLib(void) {
         make_condition(&camera->wake);
     }
     load_pictures();
+    open_control(); /* before the list is read: whoever changes it then finds a socket to say so, or is read */
     read_camera_list();
     initialised = true;
     pthread_mutex_unlock(&lock);
-    open_control();
     return GC_ERR_SUCCESS;
 }
 
