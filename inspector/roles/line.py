@@ -383,6 +383,7 @@ class Line:
             current = self.camera
         if message.incarnation != current.incarnation:
             return
+        self._metrics.up.labels(self.name, message.role).set(int(current.ready))  # before what it does
         show_state(self._metrics, message)
         if message.role == "worker":
             for process in self._beside.values():

@@ -54,6 +54,7 @@ class SideProcess:
         """Takes up a state of the process."""
         self.child.saw(message.incarnation, message.progress, now_ns)
         if message.incarnation == self.child.incarnation:
+            self.show()  # that it runs before what it has done
             self.take_figures(message.details)
 
     def take_figures(self, details: dict[str, float]) -> None:

@@ -335,6 +335,18 @@ def test_metrics_show_the_processes_of_a_line_before_its_first_part(bench: Bench
         assert bench.metric(f'inspector_process_up{{process="{process}"').endswith(" 1.0")
 
 
+def test_metrics_show_a_new_worker_before_what_it_judges(bench: Bench) -> None:
+    """They were shown ten times a second only: a scrape saw parts that a worker had judged which seemed to be down."""
+    bench.worker.ready = False
+    bench.line.show()
+    assert bench.metric('inspector_process_up{process="worker"').endswith(" 0.0")
+    bench.worker.ready, bench.worker.incarnation = True, 2
+    bench.turn(State("worker", 1, "stopped"))  # of the one before
+    assert bench.metric('inspector_process_up{process="worker"').endswith(" 0.0")
+    bench.turn(State("worker", 2, "ready"))
+    assert bench.metric('inspector_process_up{process="worker"').endswith(" 1.0")
+
+
 def test_a_worker_that_was_replaced_before_the_first_trigger_is_not_the_one_to_know(bench: Bench) -> None:
     bench.worker.ready, bench.worker.incarnation = True, 2
     bench.turn(camera_says(1))

@@ -329,7 +329,8 @@ def test_a_memory_that_can_not_be_read_is_an_empty_one(tmp_path: Path) -> None:
     assert (nowhere.begin("a"), nowhere.begin("a")) == (0, 1)
 
 
-def test_link_shows_its_figures_and_kills_it_at_the_end() -> None:
+def test_link_shows_that_it_runs_with_its_figures_and_kills_it_at_the_end() -> None:
+    """What it had done was shown at once, and that it runs ten times a second only: it seemed to work while down."""
     from prometheus_client import CollectorRegistry
 
     from inspector.domain.threshold import Threshold
@@ -353,7 +354,6 @@ def test_link_shows_its_figures_and_kills_it_at_the_end() -> None:
     link = RefinerLink(child, metrics)
     link.saw(State("refiner", 1, "running", details={"refined": 5, "failed": 1, "lost": 2, "waiting": 7}), 0)
     link.saw(State("refiner", 9, "running", details={"refined": 50}), 0)  # of a former process
-    link.show()
     link.renew()
     link.finish(1.0)
     assert calls == ["saw", "saw", "stop", "dismiss", "finish"]
