@@ -11,10 +11,21 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from .gentl_simulator.plant import CompilerMissing, Plant, build_producer
 from .recovery import MEASURED, Recovered, Running, add_option, seconds_to_recover, write_report
 from .striped_parts import SIDE_PX, striped_part
+
+# How long an example takes says how busy the machine is, nothing about the program. New examples are for people who can
+# look into what they find: CI runs the same ones each time.
+settings.register_profile(
+    "project",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("CI") == "true",
+)
+settings.load_profile("project")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
