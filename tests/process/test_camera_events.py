@@ -42,6 +42,8 @@ def test_each_kind_has_its_counter(start: StartDaemon, plant: Plant) -> None:
     plant.tell("duplicate SIM0001 1")
     pull(2)
     plant.unplug()
+    causes: Callable[[], list[str]] = lambda: [record["cause"] for record in daemon.records()]  # noqa: E731
+    wait_for(lambda: "camera_lost" in causes(), "the loss among the verdicts\n" + daemon.errors())
     wait_for(lambda: "no camera found" in daemon.errors(), "a try in vain\n" + daemon.errors())
     plant.plug()
     armed()

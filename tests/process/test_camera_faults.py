@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import pytest
 
 from ..gentl_simulator.plant import Plant, PlantCamera
 from ..recovery import Recovered
-from .camera_events import settled_events
+from .camera_events import events, settled_events
 from .conftest import Daemon, StartDaemon, samples, wait_for
 
 pytestmark = pytest.mark.process
@@ -28,9 +27,8 @@ def causes(daemon: Daemon) -> Counter[str]:
     return Counter(record["cause"] for record in daemon.records())
 
 
-@pytest.fixture
-def line(start: StartDaemon, plant: Plant) -> Callable[..., Daemon]:
-    """A daemon on the plant's camera, judging already."""
+def with_camera(start: StartDaemon, plant: Plant) -> Callable[..., Daemon]:
+    """Starts a daemon on the plant's camera."""
     generator = np.random.default_rng(4)
     plant.write_parts(generator.integers(0, 256, (64, 64), np.uint8) for _ in range(8))
 
@@ -41,11 +39,26 @@ def line(start: StartDaemon, plant: Plant) -> Callable[..., Daemon]:
             "serial": "SIM0001",
             "features": [{"name": name, "value": value} for name, value in features.items()],
             "lost_after_s": 1.0,
+            "buffers": 64,
             **keys,
         }
-        return start(camera=camera, supervision={"camera_pause_s": 0.5, **(supervision or {})})
+        # Room for all that comes while a worker stands still: no frame is refused for want of it.
+        room = {"queue_frames": 64}
+        return start(camera=camera, line=room, supervision={"camera_pause_s": 0.5, **(supervision or {})})
 
     return start_line
+
+
+@pytest.fixture
+def line(start: StartDaemon, plant: Plant) -> Callable[..., Daemon]:
+    """Starts a line whose worker computes the network."""
+    return with_camera(start, plant)
+
+
+@pytest.fixture
+def quick_line(start_quick: StartDaemon, plant: Plant) -> Callable[..., Daemon]:
+    """Starts a line whose worker needs no network."""
+    return with_camera(start_quick, plant)
 
 
 LINE_TRIGGER = {"TriggerMode": "On", "TriggerSource": "Line1"}
@@ -101,7 +114,7 @@ def test_stalled_stream_and_crashed_producer_are_found_out_and_a_new_camera_proc
     daemon.wait_for_verdicts(5)
     camera, stalled_ns = daemon.wait_for_child("camera"), time.monotonic_ns()
     plant.tell("stall SIM0001 3600000")
-    wait_for(lambda: causes(daemon)["camera_lost"] == 1, "the loss among the verdicts\n" + daemon.errors())
+    wait_for(lambda: causes(daemon)["camera_lost"] >= 1, "the loss among the verdicts\n" + daemon.errors())
     since = time.monotonic()
     camera = daemon.wait_for_child("camera", other_than=camera)
     daemon.wait_for_verdicts(len(daemon.records()) + 5)
@@ -203,32 +216,38 @@ def test_software_triggers_without_a_frame_in_time_are_rejected_once(line: Calla
     daemon = line({"TriggerMode": "On", "TriggerSource": "Software"}, software_trigger_rate=5.0)
     daemon.wait_for_verdicts(3)
     plant.tell("drop SIM0001 1")
-    wait_for(lambda: causes(daemon)["frame_missing"] == 1, "the missed trigger\n" + daemon.errors())
+    wait_for(lambda: causes(daemon)["frame_missing"] >= 1, "the missed trigger\n" + daemon.errors())
     daemon.wait_for_verdicts(len(daemon.records()) + 2)
+    late = events(daemon)["late"]
     plant.tell("slow SIM0001 1500")
-    wait_for(lambda: causes(daemon)["frame_missing"] == 2, "the late frame's trigger\n" + daemon.errors())
+    wait_for(lambda: events(daemon)["late"] > late, "the late frame\n" + daemon.errors())
     plant.tell("slow SIM0001 0")
     daemon.wait_for_verdicts(len(daemon.records()) + 5)
-    missed = causes(daemon)["frame_missing"]
-    happened = settled_events(daemon, late=missed - 1, missed_trigger=missed, frame_missing=missed)
-    assert happened["late"] + 1 == happened["missed_trigger"] == happened["frame_missing"] == missed
+
+    def all_counted() -> bool:
+        """A machine that stands still makes frames late too, at any time: one is told, and counted when it comes."""
+        missed, now = causes(daemon)["frame_missing"], events(daemon)
+        return now["late"] + 1 == now["missed_trigger"] == now["frame_missing"] == missed
+
+    wait_for(all_counted, "each trigger without a frame counted, and all their frames but one\n" + daemon.errors())
     assert daemon.stop() == 0, daemon.errors()
     counted = daemon.check_ledger()
-    assert counted["frame_missing"] == missed >= 2
+    assert counted["frame_missing"] >= 2
     frames = [one for one in daemon.records() if one["cause"] != "frame_missing"]
     assert all(one["source"].startswith(f"frame {one['part']} at ") for one in frames), "a frame of another trigger"
 
 
 def test_frames_that_are_padded_late_short_or_counted_anew_are_parts_like_others(
-    line: Callable[..., Daemon], plant: Plant
+    quick_line: Callable[..., Daemon], plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    daemon = line(LINE_TRIGGER)
-    worker = daemon.wait_for_child("worker")
-    os.kill(worker, signal.SIGSTOP)  # the camera is opened, and not started before a worker is ready
-    wait_for(lambda: plant.state()["queued"] == 0 and camera_is_up(daemon), "the camera to be open\n" + daemon.errors())
+    hold = tmp_path / "hold"
+    hold.touch()
+    monkeypatch.setenv("QUICK_WORKER_HOLD", str(hold))  # the camera is opened, and not started before a worker is ready
+    daemon = quick_line(LINE_TRIGGER)
+    wait_for(lambda: camera_is_up(daemon), "the camera to be open\n" + daemon.errors())
     plant.tell("padding SIM0001 5")
     plant.tell("id SIM0001 65534")
-    os.kill(worker, signal.SIGCONT)
+    hold.unlink()
     armed(daemon, plant)
     pull(daemon, plant, 4)
     plant.tell("slow SIM0001 150")
