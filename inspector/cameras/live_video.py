@@ -107,14 +107,14 @@ class LiveVideoCamera:
         if self._lost is not None:
             raise CameraError(self._lost)
         reader = self._opened()
-        capture = reader.take(timeout_s)
+        begun_ns = self._clock_ns()
+        capture, reason = reader.take(timeout_s)
         if capture is not None:
             return capture
-        now_ns = self._clock_ns()
-        silent_s = (now_ns - reader.seen_ns) / 1e9
-        reason = reader.failure
-        if not reason and silent_s > self._config.read_timeout_s:
-            reason = f"no frame for {silent_s:.1f} s"
+        now_ns, seen_ns = self._clock_ns(), reader.seen_ns
+        # Where this process stood still, the frames of that time have not been read yet: only a whole look tells.
+        if not reason and begun_ns - seen_ns > self._config.read_timeout_s * 1e9:
+            reason = f"no frame for {(now_ns - seen_ns) / 1e9:.1f} s"
         if not reason:
             return None
         self._lost = f"camera {self._name} is lost: {reason}"
@@ -164,15 +164,15 @@ class _Reader:
             self.seen_ns = self._clock_ns()
             self._keeping = True
 
-    def take(self, timeout_s: float) -> Capture | None:
-        """The oldest capture that waits, or None after the timeout."""
+    def take(self, timeout_s: float) -> tuple[Capture | None, str]:
+        """The oldest capture that waits; else None after the timeout, and why no further one will come, if so."""
         with self._changed:
             self._changed.wait_for(lambda: self._held or self.failure, timeout_s)
             if not self._held:
-                return None
+                return None, self.failure
             capture = self._held.popleft()
             self._frames_held -= capture.pixels is not None
-            return capture
+            return capture, ""
 
     def stop(self) -> None:
         """Ends the thread; one that hangs in a driver is left behind and ends with the process."""

@@ -140,6 +140,28 @@ def test_end_of_the_stream_comes_after_its_last_frame(source: FakeSource, clock:
     camera.close()
 
 
+def test_frame_that_comes_at_the_end_of_a_look_is_a_part_though_the_stream_breaks(
+    source: FakeSource, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the camera was given up with the frame in hand, which got no verdict."""
+    camera = opened(source, clock)
+    look = camera._opened().take
+
+    def look_in_vain(timeout_s: float) -> tuple[Capture | None, str]:
+        found = look(timeout_s)
+        source.put(1)
+        source.items.put("end")
+        assert source.released.wait(10)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(camera._opened(), "take", look_in_vain)
+        assert camera.capture(0.001) is None
+    assert take(camera).pixels is not None
+    assert take(camera).problem is Cause.CAMERA_LOST
+    camera.close()
+
+
 def test_frame_that_can_not_be_decoded_is_a_part(source: FakeSource, clock: Any) -> None:
     camera = opened(source, clock)
     source.items.put("broken")
@@ -158,6 +180,24 @@ def test_silence_beyond_the_limit_is_a_lost_camera(source: FakeSource, clock: An
     assert lost.problem is Cause.CAMERA_LOST
     with pytest.raises(CameraError, match=r"is lost: no frame for 3\.1 s"):
         camera.capture(0.001)
+    finish(source, camera)
+
+
+def test_a_process_that_stood_still_has_not_seen_a_silence(
+    source: FakeSource, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = opened(source, clock, read_timeout_s=3.0)
+    look = camera._opened().take
+
+    def look_for_long(timeout_s: float) -> tuple[Capture | None, str]:
+        clock.now_ns += 5_000_000_000
+        return look(timeout_s)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(camera._opened(), "take", look_for_long)
+        assert camera.capture(0.001) is None
+    source.put(1)
+    assert take(camera).pixels is not None
     finish(source, camera)
 
 
