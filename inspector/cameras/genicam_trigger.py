@@ -53,9 +53,10 @@ class SoftwareTrigger:
 
     def capture(self, timeout_s: float) -> Capture | None:
         """As `Camera.capture`; the time of a trigger is the one at which it was due."""
-        until_ns = self._clock_ns() + round(timeout_s * 1e9)
+        begun_ns = self._clock_ns()
+        until_ns = begun_ns + round(timeout_s * 1e9)
         if self._quiet_until_ns is not None:
-            return self._await_late(timeout_s, self._quiet_until_ns)
+            return self._await_late(timeout_s, begun_ns, self._quiet_until_ns)
         if self._triggered_ns is None:
             due_ns = self._pace.wait(timeout_s)
             if due_ns is None:
@@ -66,7 +67,7 @@ class SoftwareTrigger:
                     return lost
             self._fire()
             self._triggered_ns, self._fired_ns = due_ns, self._clock_ns()
-        capture = self._next_frame((until_ns - self._clock_ns()) / 1e9) or self._given_up()
+        capture = self._next_frame((until_ns - self._clock_ns()) / 1e9) or self._given_up(begun_ns)
         if capture is not None:
             capture = dataclasses.replace(capture, triggered_ns=self._triggered_ns)
             self._triggered_ns = None
@@ -79,20 +80,22 @@ class SoftwareTrigger:
             if capture is None or capture.problem is not Cause.FRAME_MISSING:
                 return capture
 
-    def _given_up(self) -> Capture | None:
-        """The trigger without its frame, once the frame has had its time."""
+    def _given_up(self, looked_ns: int) -> Capture | None:
+        """The trigger without its frame, once the frame has had its time and a look that began then has not found it:
+        where this process stood still, the frame may be there and not fetched yet.
+        """
         now_ns = self._clock_ns()
-        if now_ns - self._fired_ns < _FRAME_NS:
+        if looked_ns - self._fired_ns < _FRAME_NS:
             return None
         self._stream.events[CameraEvent.MISSED_TRIGGER] += 1
         self._missed = True
         self._quiet_until_ns = now_ns + _FRAME_NS
         return Capture(None, now_ns, now_ns, "a trigger without a frame", Cause.FRAME_MISSING)
 
-    def _await_late(self, timeout_s: float, until_ns: int) -> Capture | None:
+    def _await_late(self, timeout_s: float, looked_ns: int, until_ns: int) -> Capture | None:
         """A frame that is late has as long again, before the next trigger is fired and would take it for its own."""
-        late = self._next_frame(min(timeout_s, (until_ns - self._clock_ns()) / 1e9))
-        if late is not None or self._clock_ns() >= until_ns:
+        late = self._next_frame(timeout_s)
+        if late is not None or looked_ns >= until_ns:
             self._quiet_until_ns = None
         return self._leave_out(late)
 

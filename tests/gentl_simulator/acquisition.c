@@ -101,8 +101,9 @@ static bool await_trigger(Camera *camera, double *next_s) {
         return false;
     }
     if (camera->faults.stalled_until_s > now_s()) {
-        wait_until(camera, camera->faults.stalled_until_s);
+        struct timespec when = at_s(camera->faults.stalled_until_s);
         camera->triggers = 0; /* a camera that hangs does not see its triggers */
+        pthread_cond_timedwait(&camera->wake, &lock, &when); /* the stall may be ended meanwhile */
         *next_s = now_s();
         return false;
     }

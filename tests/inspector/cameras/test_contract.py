@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,6 +37,8 @@ PARTS = 6
 KINDS = ("folder", "hot folder", "video", "synthetic", "genicam", "simulator", "remote")
 FINITE = ("folder", "video", "synthetic")
 SLOW = 1e-3
+#: At 20 frames a second a busy machine may stand still for 3 s without losing one.
+LIVE: dict[str, Any] = {"free_running": True, "buffers": 64}
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,8 @@ def genicam_kind(viky: Path) -> Kind:
             Feature(name="PixelFormat", value="Mono8"),
             Feature(name="AcquisitionFrameRate", value=rate),
         )
-        return GenicamCamera(kind="genicam", producers=(viky,), serial="1", features=features, free_running=True)
+        return GenicamCamera(kind="genicam", producers=(viky,), serial="1", features=features, **LIVE)
 
-    # 16 buffers and 20 frames a second: a busy machine may stall for 0.8 s without losing a frame.
     return Kind("genicam", config(20.0), config(1.0))
 
 
@@ -115,7 +117,7 @@ def simulator_kind(plant: Plant) -> Kind:
 
     def config(rate: float) -> GenicamCamera:
         features = (Feature(name="AcquisitionFrameRate", value=rate),)
-        return GenicamCamera(kind="genicam", producers=(plant.producer,), features=features, free_running=True)
+        return GenicamCamera(kind="genicam", producers=(plant.producer,), features=features, **LIVE)
 
     return Kind("simulator", config(20.0), config(1.0))
 
@@ -277,7 +279,7 @@ def test_pixels_belong_to_the_receiver(kind: Kind, make: Callable[..., Camera]) 
 def test_waits_no_longer_than_asked(kind: Kind, make: Callable[..., Camera]) -> None:
     """The next part is due in a second or in a thousand: the caller gets its turn back without one."""
     camera = running(kind, make(kind.slow))
-    assert None in [camera.capture(0.01) for _ in range(5)]
+    assert any(camera.capture(0.01) is None for _ in range(100))
 
 
 @every_kind

@@ -188,12 +188,14 @@ def test_two_buffers_are_written_again_and_earlier_frames_stay(viky: Path) -> No
     first = take(camera).pixels
     assert first is not None
     copy = first.copy()
-    moved = False
-    for _ in range(8):
+    moved = 0
+    for _ in range(1000):  # on a busy machine many of them find no buffer
         later = take(camera).pixels
-        moved = moved or (later is not None and not np.array_equal(later, copy))
+        moved += later is not None and not np.array_equal(later, copy)
+        if moved == 4:
+            break
     camera.close()
-    assert moved
+    assert moved == 4
     assert np.array_equal(first, copy)
 
 
@@ -202,9 +204,11 @@ def test_frames_that_found_no_buffer_are_parts(viky: Path) -> None:
     camera = open_viky(viky, features=SMALL, buffers=2)
     camera.start()
     first = take(camera)
-    time.sleep(0.2)
-    parts = [take(camera)]
-    while Cause.FRAME_MISSING not in {part.problem for part in parts} or parts[-1].pixels is None:
+    parts: list[Capture] = []
+    while Cause.FRAME_MISSING not in {part.problem for part in parts}:
+        time.sleep(0.2)  # unless the machine has stood still meanwhile, camera and all
+        parts.append(take(camera))
+    while parts[-1].pixels is None:
         parts.append(take(camera))
     camera.close()
     first_id, last_id = (int(part.source.removeprefix("frame ")) for part in (first, parts[-1]))
