@@ -23,6 +23,8 @@ class Cable:
         self._silent = threading.Event()
         self._pulled = threading.Event()
         self._closing = threading.Event()
+        self._apart = threading.Event()
+        self._changing = threading.Lock()
         self._thread = threading.Thread(target=self._carry, daemon=True)
         self._thread.start()
 
@@ -31,13 +33,17 @@ class Cable:
         self._silent.set()
 
     def pull(self) -> None:
-        """Every connection ends, and no new one can be made."""
+        """Every connection has ended, and no new one can be made."""
         self._pulled.set()
+        if not self._apart.wait(60):
+            raise TimeoutError("the cable's thread does not run")
 
     def mend(self) -> None:
         """Whole again."""
-        self._silent.clear()
-        self._pulled.clear()
+        with self._changing:
+            self._silent.clear()
+            self._pulled.clear()
+            self._apart.clear()
 
     def __enter__(self) -> Cable:
         return self
@@ -48,8 +54,10 @@ class Cable:
 
     def _carry(self) -> None:
         while not self._closing.is_set():
-            if self._pulled.is_set():
-                self._drop(*self._pairs)
+            with self._changing:
+                if self._pulled.is_set():
+                    self._drop(*self._pairs)
+                    self._apart.set()
             readable, _, _ = select.select(
                 [self._listener, *([] if self._silent.is_set() else self._pairs)], [], [], 0.02
             )

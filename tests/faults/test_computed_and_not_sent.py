@@ -14,7 +14,7 @@ from inspector.config.schema import InspectorConfig
 from inspector.domain.verdict import Cause, Verdict
 from inspector.roles.daemon import open_station
 
-from .dying_worker import FRAMES, MARKER
+from .dying_worker import FRAMES, HEARD, MARKER
 
 pytestmark = pytest.mark.process
 
@@ -24,6 +24,9 @@ def test_a_worker_that_dies_with_a_score_in_its_hands_passes_nothing(
     random_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str
 ) -> None:
     monkeypatch.setenv(MARKER, str(tmp_path / "died"))
+    heard = tmp_path / "heard"
+    heard.write_text("0")
+    monkeypatch.setenv(HEARD, str(heard))
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
     given: list[Verdict] = []
     with tempfile.TemporaryDirectory(prefix="dying-") as folder:
@@ -37,12 +40,16 @@ def test_a_worker_that_dies_with_a_score_in_its_hands_passes_nothing(
                 "worker": {"allow_random_weights": True},
                 "verdicts": {"endpoint": None, "log": None},
                 "metrics": {"port": 0},
+                "supervision": {"heartbeat_timeout_s": 100},
                 "runtime_dir": folder,
             }
         )
 
         def watch(verdict: Verdict) -> None:
             given.append(verdict)
+            new = heard.with_suffix(".new")
+            new.write_text(str(sum(one.score is not None for one in given)))
+            new.replace(heard)
             if len(given) > FRAMES and [one.score is not None for one in given[-5:]] == [True] * 5:
                 station.gate.stopping = (tmp_path / "died").exists()
 

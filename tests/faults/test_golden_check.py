@@ -23,9 +23,10 @@ def age_s(daemon: Daemon) -> float:
 
 def test_the_golden_frame_is_computed_again_between_parts(start: StartDaemon) -> None:
     daemon = start(
-        camera={"kind": "synthetic", "rate": 20, "width_px": 64, "height_px": 64},
+        camera={"kind": "synthetic", "rate": 10, "width_px": 64, "height_px": 64},
         line={"queue_frames": 256},
         worker={"golden_check_s": 2.0},
+        supervision={"heartbeat_timeout_s": 60},  # more than a busy machine keeps a process waiting
     )
     wait_for(lambda: daemon.records(), f"verdicts\n{daemon.errors()}")
     wait_for(lambda: age_s(daemon) > 1.0, f"an age that grows\n{daemon.errors()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import re
 import socket
@@ -82,7 +83,7 @@ def threads_of(pid: int) -> int:
 def test_a_hostile_scraper_costs_no_verdict_and_little_memory(start_quick: StartDaemon, recovered: Recovered) -> None:
     daemon = start_quick(
         camera={"kind": "synthetic", "rate": 30, "width_px": 64, "height_px": 64},
-        line={"deadline_ms": 2000, "queue_frames": 128},
+        line={"deadline_ms": 20_000, "queue_frames": 1024},  # what a busy machine costs is no matter of this test
     )
     daemon.wait_for_verdicts(20)
     address = re.search(r"http://127\.0\.0\.1:(\d+)/metrics", daemon.errors())
@@ -93,7 +94,7 @@ def test_a_hostile_scraper_costs_no_verdict_and_little_memory(start_quick: Start
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
                 return b"inspector_parts_total" in answer.read()
-        except OSError:
+        except (OSError, http.client.HTTPException):  # it had to give way, perhaps in the middle of the page
             return False
 
     wait_for(scraped, "a scrape in peace")
@@ -106,14 +107,13 @@ def test_a_hostile_scraper_costs_no_verdict_and_little_memory(start_quick: Start
     try:
         seen = []
         until_s = time.monotonic() + SECONDS
-        while time.monotonic() < until_s:
+        while time.monotonic() < until_s or attack.tries <= 100:
             seen.append((*process_figures(gate), threads_of(gate)))
             time.sleep(0.05)
-        wait_for(scraped, "a scrape of a decent Prometheus in between", 30)
+        wait_for(scraped, "a scrape of a decent Prometheus in between")
     finally:
         attack.end()
     recovered(daemon, begun_ns)
-    assert attack.tries > 100
     # Threads and connections that were told to give way may still be there when the next has their place.
     assert max(held[2] for held in seen) <= threads + 2 * PLACES
     assert max(held[1] or 0 for held in seen) <= descriptors + 2 * PLACES

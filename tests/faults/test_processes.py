@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,11 @@ from ..recovery import Recovered
 pytestmark = pytest.mark.process
 
 CONVEYOR = {"kind": "synthetic", "rate": 60, "width_px": 64, "height_px": 64}
+
+
+def state_of(pid: int) -> str:
+    """As the kernel says it: "T" is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_a_killed_worker_costs_its_parts_their_verdict_but_loses_none(start: StartDaemon, recovered: Recovered) -> None:
@@ -32,7 +38,7 @@ def test_a_killed_worker_costs_its_parts_their_verdict_but_loses_none(start: Sta
 
 
 def test_a_killed_camera_process_goes_on_with_the_next_part(start_quick: StartDaemon, recovered: Recovered) -> None:
-    daemon = start_quick(transport="zeromq", camera=CONVEYOR | {"rate": 40, "parts": 150})
+    daemon = start_quick(transport="zeromq", camera=CONVEYOR | {"rate": 40, "parts": 500})
     daemon.wait_for_verdicts(30)
     camera, killed_ns = daemon.wait_for_child("camera"), time.monotonic_ns()
     os.kill(camera, signal.SIGKILL)
@@ -41,9 +47,9 @@ def test_a_killed_camera_process_goes_on_with_the_next_part(start_quick: StartDa
     daemon.check_ledger()
     numbers = sorted(int(record["source"].split("/")[1]) for record in daemon.records())
     # A part whose trigger was never announced is rendered again; none is skipped and none judged twice.
-    assert numbers == list(range(150))
+    assert numbers == list(range(500))
     # The new camera process got the worker's credit: a lost credit once made every later part "worker_not_ready".
-    later = [record for record in daemon.records() if record["part"] > 120]
+    later = [record for record in daemon.records() if record["part"] > 400]
     assert any(record["decision"] != "not_inspected" for record in later)
 
 
@@ -51,7 +57,11 @@ def test_a_stopped_worker_is_found_out_and_its_parts_are_settled_at_their_deadli
     start_quick: StartDaemon, recovered: Recovered
 ) -> None:
     daemon = start_quick(
-        transport="zeromq", camera=CONVEYOR, line={"deadline_ms": 400}, supervision={"heartbeat_timeout_s": 2}
+        transport="zeromq",
+        camera=CONVEYOR,
+        line={"deadline_ms": 400},
+        # On a busy machine the other processes may stand still for so long too.
+        supervision={"heartbeat_timeout_s": 2, "restarts": 100},
     )
     daemon.wait_for_verdicts(30)
     worker, stopped_ns = daemon.wait_for_child("worker"), time.monotonic_ns()
@@ -70,7 +80,7 @@ def test_a_stopped_worker_is_found_out_and_its_parts_are_settled_at_their_deadli
 
 
 def test_a_stopped_camera_process_is_found_out_and_replaced(start_quick: StartDaemon, recovered: Recovered) -> None:
-    daemon = start_quick(transport="zeromq", camera=CONVEYOR, supervision={"heartbeat_timeout_s": 2})
+    daemon = start_quick(transport="zeromq", camera=CONVEYOR, supervision={"heartbeat_timeout_s": 2, "restarts": 100})
     daemon.wait_for_verdicts(10)
     camera, stopped_ns = daemon.wait_for_child("camera"), time.monotonic_ns()
     os.kill(camera, signal.SIGSTOP)
@@ -84,8 +94,9 @@ def test_a_stopped_gate_passes_nothing_late(start_quick: StartDaemon, recovered:
     """What was triggered meanwhile is rejected, although the worker judged it in time: nobody was told."""
     daemon = start_quick(transport="zeromq", camera=CONVEYOR, line={"deadline_ms": 300})
     daemon.wait_for_verdicts(30)
-    stopped_ns = time.monotonic_ns()
     daemon.process.send_signal(signal.SIGSTOP)
+    wait_for(lambda: state_of(daemon.process.pid) == "T", "the gate stands still")
+    stopped_ns = time.monotonic_ns()
     time.sleep(1.5)
     going_ns = time.monotonic_ns()
     daemon.process.send_signal(signal.SIGCONT)
@@ -103,10 +114,13 @@ def test_a_worker_ten_times_too_slow_costs_rejects_in_time(start_quick: StartDae
     daemon.wait_for_verdicts(30)
     worker, slow_ns = daemon.wait_for_child("worker"), time.monotonic_ns()
     until_s = time.monotonic() + 4
+    longest_s = 0.0
     while time.monotonic() < until_s:
+        stopped_s = time.monotonic()
         os.kill(worker, signal.SIGSTOP)
         time.sleep(0.27)
         os.kill(worker, signal.SIGCONT)
+        longest_s = max(longest_s, time.monotonic() - stopped_s)
         time.sleep(0.03)
     recovered(daemon, time.monotonic_ns())
     assert daemon.stop() == 0, daemon.errors()
@@ -115,7 +129,7 @@ def test_a_worker_ten_times_too_slow_costs_rejects_in_time(start_quick: StartDae
     judged = [r for r in daemon.records() if r["decision"] != "not_inspected" and r["triggered_ns"] > slow_ns]
     assert all(record["decided_ns"] <= record["deadline_ns"] for record in judged)
     assert daemon.child("worker") is None
-    assert "no progress" not in daemon.errors()
+    assert longest_s > 2 or "no progress" not in daemon.errors(), "slow is not hung"
 
 
 def test_a_worker_that_dies_again_and_again_ends_the_daemon_with_every_part_settled(start_quick: StartDaemon) -> None:

@@ -40,7 +40,11 @@ def programs(code: str, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 
 def test_a_processor_hog_makes_late_parts_rejects_and_loses_none(start: StartDaemon, recovered: Recovered) -> None:
-    daemon = start(camera=CONVEYOR, line={"deadline_ms": 60, "queue_frames": 8})
+    daemon = start(
+        camera=CONVEYOR,
+        line={"deadline_ms": 60, "queue_frames": 8},
+        supervision={"heartbeat_timeout_s": 60},  # starved is not hung
+    )
     wait_for(lambda: judged(daemon) > 10, f"verdicts in peace\n{daemon.errors()}")
     begun_ns = time.monotonic_ns()
     hard = {"deadline_missed", "expired_in_queue", "queue_full"}

@@ -16,6 +16,7 @@ import zmq.auth
 
 from inspector.wire.curve import write_key_pair
 
+from ..ports import free_port
 from ..process.conftest import StartDaemon, wait_for
 
 pytestmark = pytest.mark.process
@@ -33,12 +34,6 @@ def sockets() -> Iterator[contextlib.ExitStack]:
         yield stack
 
 
-def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_strangers_get_no_verdict_and_hold_nobody_up(
     start_quick: StartDaemon, tmp_path: Path, clients: zmq.Context[zmq.Socket[bytes]], sockets: contextlib.ExitStack
 ) -> None:
@@ -47,7 +42,7 @@ def test_strangers_get_no_verdict_and_hold_nobody_up(
         write_key_pair(name, tmp_path / "keys")
     (tmp_path / "clients").mkdir()
     (tmp_path / "keys/office.key").rename(tmp_path / "clients/office.key")
-    number = port()
+    number = free_port()
 
     def subscriber(name: str | None) -> zmq.Socket[bytes]:
         made = sockets.enter_context(clients.socket(zmq.SUB))
@@ -63,6 +58,7 @@ def test_strangers_get_no_verdict_and_hold_nobody_up(
     office = subscriber("office")
     daemon = start_quick(
         camera={"kind": "synthetic", "rate": 20, "width_px": 64, "height_px": 64},
+        line={"queue_frames": 256},  # a busy machine is no matter of this test
         verdicts={
             "endpoint": f"tcp://0.0.0.0:{number}",
             "curve": {"secret_key": str(tmp_path / "keys/station.key_secret"), "clients": str(tmp_path / "clients")},
@@ -73,23 +69,27 @@ def test_strangers_get_no_verdict_and_hold_nobody_up(
     before = len(daemon.records())
     silent = [sockets.enter_context(socket.create_connection(("127.0.0.1", number), timeout=20)) for _ in range(200)]
     for connection in silent[::2]:
-        connection.sendall(os.urandom(100))
+        with contextlib.suppress(OSError):  # one that said nothing for too long was hung up on
+            connection.sendall(os.urandom(100))
     strangers += [subscriber("stranger") for _ in range(20)]
     daemon.wait_for_verdicts(before + 40)
     parts = set()
-    until = time.monotonic() + 20
-    while len(parts) < 40 and time.monotonic() < until:
-        if office.poll(100):
+
+    def heard() -> bool:
+        while office.poll(0):
             topic, record = office.recv_multipart()
             assert topic == b"verdict"
             parts.add(json.loads(record)["part"])
+        return len(parts) >= 40
+
+    wait_for(heard, "verdicts for the listed key")
     assert len(parts) == max(parts) - min(parts) + 1 >= 40, "the listed key missed none"
     assert not any(stranger.poll(0) for stranger in strangers)
+    wait_for(lambda: "refused a client with an unlisted key" in daemon.errors(), "the refusal in the log")
     begun = time.monotonic()
     assert daemon.stop() == 0, daemon.errors()
     assert time.monotonic() - begun < 8 + 4, "stop_timeout_s and the time of a busy machine"
     assert set(daemon.check_ledger()) <= {"score_within_threshold", "score_above_threshold", "shutdown"}
-    assert "refused a client with an unlisted key" in daemon.errors()
 
 
 def test_a_secret_key_that_lies_open_keeps_the_station_from_starting(start_quick: StartDaemon, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_secret_key_that_lies_open_keeps_the_station_from_starting(start_quick
     secret.chmod(0o644)
     daemon = start_quick(
         verdicts={
-            "endpoint": f"tcp://127.0.0.1:{port()}",
+            "endpoint": f"tcp://127.0.0.1:{free_port()}",
             "curve": {"secret_key": str(secret), "clients": str(tmp_path)},
         }
     )

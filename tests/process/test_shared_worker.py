@@ -6,31 +6,14 @@ import os
 import shutil
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from .conftest import Daemon, StartDaemon, wait_for
+from .conftest import StartDaemon, wait_for
 from .test_changeover import inspector
-from .test_views import Rig, check, start_station
+from .test_views import Rig, check, start_station, views
 
 pytestmark = pytest.mark.process
-
-
-def views(daemon: Daemon) -> dict[str, Any]:
-    return {view["station"].removeprefix("station."): view for view in daemon.status()["views"]}
-
-
-def pass_until_judged(daemon: Daemon, rig: Rig) -> None:
-    """Parts go by until one of them is judged from both sides again."""
-
-    def judged() -> bool:
-        before = len(daemon.records())
-        rig.pass_by("main", "side")
-        wait_for(lambda: len(daemon.records()) > before, "a verdict")
-        return bool(daemon.records()[-1]["decision"] == "pass")
-
-    wait_for(judged, "a part that passes\n" + daemon.errors())
 
 
 def test_views_share_a_worker_until_one_of_them_takes_up_another_recipe(
@@ -39,12 +22,11 @@ def test_views_share_a_worker_until_one_of_them_takes_up_another_recipe(
     rig = Rig(tmp_path / "rig")
     daemon = start_station(start, rig, random_recipe, tmp_path, worker={"shared": True})
     (shared,) = daemon.children("worker")
-    rig.pass_by("main", "side")
-    daemon.wait_for_verdicts(1)
+    rig.pass_by(daemon, "main", "side")
 
     os.kill(shared, signal.SIGKILL)
     (shared,) = wait_for(lambda: [pid for pid in daemon.children("worker") if pid != shared], "a new worker")
-    pass_until_judged(daemon, rig)
+    rig.pass_until_judged(daemon)
     assert {view: stands["restarts"] for view, stands in views(daemon).items()} == {"main": 1, "side": 1}
 
     other = tmp_path / "other"
@@ -54,11 +36,11 @@ def test_views_share_a_worker_until_one_of_them_takes_up_another_recipe(
     wait_for(lambda: views(daemon)["side"]["changeover"].endswith("done"), "the change's end")
     assert len(daemon.children("worker")) == 2
     assert [Path(view["folder"]) for view in views(daemon).values()] == [random_recipe.resolve(), other]
-    pass_until_judged(daemon, rig)
+    rig.pass_until_judged(daemon)
 
     os.kill(shared, signal.SIGKILL)  # only the main view has it by now
     wait_for(lambda: views(daemon)["main"]["restarts"] == 2, "the death of the main view's worker")
-    pass_until_judged(daemon, rig)
+    rig.pass_until_judged(daemon)
     assert views(daemon)["side"]["restarts"] == 0
     assert daemon.stop() == 0, daemon.errors()
     causes = check(daemon)

@@ -24,6 +24,9 @@ from .test_changeover import inspector
 
 pytestmark = pytest.mark.process
 
+#: So far apart may the views of a part be seen, and so late judged, where processes stand still for seconds.
+PATIENT = {"deadline_ms": 10_000, "together_ms": 10_000}
+
 
 class Rig:
     """Two hot folders in the place of two cameras that one light barrier triggers."""
@@ -42,12 +45,29 @@ class Rig:
             for view, path in self.folders.items()
         }
 
-    def pass_by(self, *views: str) -> None:
+    def bring(self, *views: str) -> None:
         """A part that these cameras see."""
-        for view in views:
-            shutil.copy(self._picture, self.folders[view] / f"{self._next:03d}.png")
+        pictures = {view: Path(shutil.copy(self._picture, self._picture.with_name(f"{view}.png"))) for view in views}
+        for view, picture in pictures.items():  # whole, and almost at once
+            picture.rename(self.folders[view] / f"{self._next:03d}.png")
         self._next += 1
-        time.sleep(0.5)
+
+    def pass_by(self, daemon: Daemon, *views: str) -> None:
+        """The same, and the next part does not come before this one has its verdict."""
+        before = len(daemon.records())
+        self.bring(*views)
+        wait_for(
+            lambda: len(daemon.records()) > before and daemon.status()["pending"] == 0, f"a verdict\n{daemon.errors()}"
+        )
+
+    def pass_until_judged(self, daemon: Daemon) -> None:
+        """Parts go by until one of them is judged from both sides."""
+
+        def judged() -> bool:
+            self.pass_by(daemon, "main", "side")
+            return bool(daemon.records()[-1]["decision"] == "pass")
+
+        wait_for(judged, f"a part that passes\n{daemon.errors()}")
 
 
 def start_station(start: StartDaemon, rig: Rig, recipe: Path, tmp_path: Path, **sections: Any) -> Daemon:
@@ -55,13 +75,18 @@ def start_station(start: StartDaemon, rig: Rig, recipe: Path, tmp_path: Path, **
     daemon = start(
         camera=cameras["main"],
         views={"side": {"recipe": str(recipe), "camera": cameras["side"]}},
-        line={"deadline_ms": 3000, "together_ms": 200},
+        line=PATIENT,
         audit_log=str(tmp_path / "audit.jsonl"),
         **sections,
     )
     wait_for(lambda: daemon.errors().count("ready: station") == 2 or daemon.process.poll() is not None, "both views")
     assert daemon.process.poll() is None, daemon.errors()
     return daemon
+
+
+def views(daemon: Daemon) -> dict[str, Any]:
+    """How each view stands."""
+    return {view["station"].removeprefix("station."): view for view in daemon.status()["views"]}
 
 
 def check(daemon: Daemon) -> Counter[str]:
@@ -88,9 +113,8 @@ def test_a_part_is_judged_from_all_sides_and_a_missing_view_shifts_nothing(
     rig = Rig(tmp_path / "rig")
     daemon = start_station(start, rig, random_recipe, tmp_path)
     both, alone = ("main", "side"), ("main",)
-    for views in (both, both, alone, both, ("side",), both):
-        rig.pass_by(*views)
-    daemon.wait_for_verdicts(6)
+    for seen_by in (both, both, alone, both, ("side",), both):
+        rig.pass_by(daemon, *seen_by)
     status = json.loads(inspector(daemon, "status", "--json").stdout)
     port = next(word for word in daemon.errors().split() if word.endswith("/metrics"))
     with urllib.request.urlopen(port, timeout=10) as answer:
@@ -115,24 +139,23 @@ def test_a_killed_worker_of_one_view_makes_rejects_and_comes_back(
     start_quick: StartDaemon, quick_recipe: Path, tmp_path: Path
 ) -> None:
     rig = Rig(tmp_path / "rig")
-    daemon = start_station(start_quick, rig, quick_recipe, tmp_path)
-    rig.pass_by("main", "side")
-    daemon.wait_for_verdicts(1)
-    os.kill(daemon.wait_for_child("worker"), signal.SIGKILL)
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        rig.pass_by("main", "side")
-        last = daemon.records()[-1]
-        if len(daemon.records()) > 2 and last["decision"] != "not_inspected":
-            break
+    daemon = start_station(start_quick, rig, quick_recipe, tmp_path, supervision={"heartbeat_timeout_s": 60})
+    rig.pass_by(daemon, "main", "side")
+    worker = daemon.wait_for_child("worker")
+    os.kill(worker, signal.SIGSTOP)  # so that it dies with a part in its hands
+    rig.bring("main", "side")
+    wait_for(lambda: {view["triggered"] for view in views(daemon).values()} == {2}, f"the part\n{daemon.errors()}")
+    os.kill(worker, signal.SIGKILL)
+    daemon.wait_for_verdicts(2)
+    rig.pass_until_judged(daemon)
     assert daemon.stop() == 0, daemon.errors()
     causes = check(daemon)
-    # A hot folder keeps its files for the new worker: by then their parts have been settled without this view.
+    # A hot folder keeps its files for the new worker: by then their parts may have been settled without this view.
     assert set(causes) <= {"score_within_threshold", "worker_lost", "worker_not_ready", "view_missing", "shutdown"}
-    assert set(causes) & {"worker_lost", "worker_not_ready", "view_missing"}
+    assert causes["worker_lost"] >= 1
     decisions = [record["decision"] for record in daemon.records()]
-    assert decisions[0] == "pass"
-    assert "pass" in decisions[decisions.index("not_inspected") :]
+    assert decisions[:2] == ["pass", "not_inspected"]
+    assert "pass" in decisions[2:]
 
 
 def test_each_view_has_a_recipe_of_its_own(start_quick: StartDaemon, quick_recipe: Path, tmp_path: Path) -> None:
@@ -146,10 +169,8 @@ def test_each_view_has_a_recipe_of_its_own(start_quick: StartDaemon, quick_recip
     assert "no view 'top'" in inspector(daemon, "recipe", "rollback", "--view", "top", "--why", "test").stderr
     changed = inspector(daemon, "recipe", "activate", str(other), "--view", "side", "--why", "new lens")
     assert changed.returncode == 0, changed.stderr
-    views = daemon.status()["views"]
-    assert [Path(view["folder"]) for view in views] == [quick_recipe.resolve(), other]
-    rig.pass_by("main", "side")
-    daemon.wait_for_verdicts(1)
+    assert [Path(view["folder"]) for view in views(daemon).values()] == [quick_recipe.resolve(), other]
+    rig.pass_by(daemon, "main", "side")
     assert daemon.stop() == 0, daemon.errors()
     check(daemon)
 
@@ -158,6 +179,7 @@ def test_a_frame_that_one_camera_loses_costs_its_part_and_no_other(
     start_quick: StartDaemon, quick_recipe: Path, plant: Plant
 ) -> None:
     # Two GenICam cameras at one light barrier. Only the next frame's id shows that one is missing.
+    together_s = 4  # processes of a busy machine stand still for a while
     plant.list_cameras(PlantCamera("SIM0001"), PlantCamera("SIM0002"))
     plant.write_parts([np.full((64, 64), 128, np.uint8)])
 
@@ -169,27 +191,43 @@ def test_a_frame_that_one_camera_loses_costs_its_part_and_no_other(
     daemon = start_quick(
         camera=camera("SIM0001"),
         views={"side": {"recipe": str(quick_recipe), "camera": camera("SIM0002")}},
-        line={"deadline_ms": 5000, "together_ms": 200},
+        line={"deadline_ms": 12_000, "together_ms": 1000 * together_s},
     )
     for serial in ("SIM0001", "SIM0002"):
         wait_for(
             lambda name=serial: any(state["grabbing"] for state in states(plant.folder, name)),
             f"{serial} to be started\n{daemon.errors()}",
         )
+    parts = 0
 
     def part() -> None:
+        nonlocal parts
+        parts += 1
         for serial in ("SIM0001", "SIM0002"):
             tell(plant.folder, f"trigger {serial} 1")
-        time.sleep(0.6)
+        for serial in ("SIM0001", "SIM0002"):
+            wait_for(
+                lambda name=serial: any(state["parts"] == parts for state in states(plant.folder, name)),
+                f"{serial} to see part {parts}",
+            )
 
     part()
+    daemon.wait_for_verdicts(1)
+    time.sleep(together_s + 1)  # no wait for anything: the next part comes so much later
     tell(plant.folder, "drop SIM0002 1")
-    for _ in range(3):
-        part()
+    part()
+    wait_for(lambda: views(daemon)["main"]["triggered"] == 2, f"one view of the part\n{daemon.errors()}")
+    time.sleep(together_s + 1)
+    part()
+    daemon.wait_for_verdicts(3)
+    part()
+    daemon.wait_for_verdicts(4)
     for serial in ("SIM0001", "SIM0002"):
         tell(plant.folder, f"drop {serial} 1")
-    for _ in range(3):
-        part()
+    part()
+    part()
+    daemon.wait_for_verdicts(5)
+    part()
     daemon.wait_for_verdicts(7)
     assert daemon.stop() == 0, daemon.errors()
     causes = check(daemon)
