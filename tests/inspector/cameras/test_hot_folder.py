@@ -25,12 +25,16 @@ class Folder:
     def __init__(self, path: Path, clock: Any) -> None:
         self.path = path
         self.clock = clock
+        self._changed_ns = 0
         path.mkdir()
 
     def put(self, name: str, data: bytes = PICTURE) -> None:
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+        while path.stat().st_ctime_ns <= self._changed_ns:  # a file system's clock may tick 250 times a second only
+            path.write_bytes(data)
+        self._changed_ns = path.stat().st_ctime_ns
 
     def camera(self, first_part: int = 0, memory: Path | None = None) -> HotFolderCamera:
         config = FolderCamera(kind="folder", path=self.path, watch=True, complete_after_s=0.5)
