@@ -26,7 +26,8 @@ BELT_PARTS = 4096
 #: A socket's path has at most 107 bytes, "/control-" and a process id among them.
 _FOLDER_BYTES = 85
 _COMPILE_S = 120
-_ANSWER_S = 5.0
+#: An answer that is waited for too briefly makes a command look as if nobody had heard it, and it is given again.
+_ANSWER_S = 20.0
 
 
 class CompilerMissing(FatalError):  # noqa: N818  a fact about the machine

@@ -231,7 +231,7 @@ def test_closing_ends_the_thread_and_releases_the_source(source: FakeSource, clo
     source.put(2)
     source.items.put("end")
     camera.close()
-    assert source.released.is_set()
+    assert source.released.wait(10)
 
 
 @pytest.mark.parametrize("keys", [{"rate": 10.0}, {"loop": True}])
