@@ -134,7 +134,13 @@ def test_a_burst_beyond_the_queue_is_refused_and_counted(start_quick: StartDaemo
     daemon = start_quick(
         camera={"kind": "folder", "path": str(folder), "rate": 2000, "loop": True}, line={"queue_frames": 2}
     )
-    daemon.wait_for_verdicts(100)
+    wait_for(
+        lambda: (
+            {record["decision"] for record in daemon.records()} & {"pass", "fail"}
+            and any(record["cause"] == "queue_full" for record in daemon.records())
+        ),
+        f"parts that were judged, and parts that were refused\n{daemon.errors()}",
+    )
     assert daemon.stop() == 0, daemon.errors()
     causes = daemon.check_ledger()
     assert causes["queue_full"] > 0

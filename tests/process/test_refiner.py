@@ -44,7 +44,16 @@ def refining(start: StartDaemon, refinable_recipe: Path, tmp_path: Path, folder:
 
     def started(name: str = "station", **archive: Any) -> Daemon:
         settings = {"folder": str(folder), "pass_ratio": 0.0, "refine": True, "refine_iterations": 25, **archive}
-        return start(name, recipe=str(refinable_recipe), camera=camera, line=PATIENT, archive=settings)
+        # Its processes have what processor time the others leave: time enough to write down the last entries.
+        supervision = {"stop_timeout_s": 100}
+        return start(
+            name,
+            recipe=str(refinable_recipe),
+            camera=camera,
+            line=PATIENT,
+            archive=settings,
+            supervision=supervision,
+        )
 
     return started
 
@@ -113,7 +122,14 @@ def test_a_frame_that_can_not_be_refined_is_told_once_and_not_tried_again(
     broken = next(stored_entries(folder))
     folder.joinpath(f"{broken.name}.png").write_bytes(b"no picture")
     daemon = refining()
-    wait_for(lambda: len(refined(folder)) > 2, f"outlines\n{daemon.errors()}")
+    wait_for(lambda: refined(folder), f"outlines\n{daemon.errors()}")
+    # The newest come first: one of the run before has its turn when no new ones come any more.
+    assert inspector(daemon, "pause", "--why", "the refiner's turn").returncode == 0
+    daemon.wait_until_at_rest()
+    wait_for(
+        lambda: all(entry.refined for entry in stored_entries(folder) if entry.decision == "fail"),
+        f"an end of every fail\n{daemon.errors()}",
+    )
     check_line(daemon)
     (entry,) = (entry for entry in stored_entries(folder) if entry.name == broken.name)
     assert entry.problem is not None

@@ -35,7 +35,9 @@ def test_a_shadow_that_rejects_everything_changes_no_verdict(start: StartDaemon,
     with zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
         subscriber.setsockopt(zmq.LINGER, 0)
         subscriber.setsockopt(zmq.RCVTIMEO, 10_000)
-        daemon = start(camera=CONVEYOR, line=ROOMY, shadow=str(other_recipe.folder))
+        # Time to stop that no process needs: one that is killed at the end had to be.
+        supervision = {"stop_timeout_s": 100}
+        daemon = start(camera=CONVEYOR, line=ROOMY, shadow=str(other_recipe.folder), supervision=supervision)
         subscriber.connect(f"ipc://{daemon.output.parent / 'run'}-verdicts")
         subscriber.subscribe(b"shadow")
         daemon.wait_for_verdicts(5)
