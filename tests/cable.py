@@ -7,6 +7,9 @@ import socket
 import threading
 from types import TracebackType
 
+#: Longest wait for the thread that carries.
+_PATIENCE_S = 60.0
+
 
 class Cable:
     """Carries TCP connections from a port of its own to another.
@@ -24,19 +27,20 @@ class Cable:
         self._pulled = threading.Event()
         self._closing = threading.Event()
         self._apart = threading.Event()
+        self._still = threading.Event()
         self._changing = threading.Lock()
         self._thread = threading.Thread(target=self._carry, daemon=True)
         self._thread.start()
 
     def silence(self) -> None:
-        """Nothing gets through, and nobody is told: what is sent waits or is lost."""
+        """Nothing gets through any more, and nobody is told: what is sent waits or is lost."""
         self._silent.set()
+        _await(self._still)
 
     def pull(self) -> None:
         """Every connection has ended, and no new one can be made."""
         self._pulled.set()
-        if not self._apart.wait(60):
-            raise TimeoutError("the cable's thread does not run")
+        _await(self._apart)
 
     def mend(self) -> None:
         """Whole again."""
@@ -44,6 +48,7 @@ class Cable:
             self._silent.clear()
             self._pulled.clear()
             self._apart.clear()
+            self._still.clear()
 
     def __enter__(self) -> Cable:
         return self
@@ -58,9 +63,10 @@ class Cable:
                 if self._pulled.is_set():
                     self._drop(*self._pairs)
                     self._apart.set()
-            readable, _, _ = select.select(
-                [self._listener, *([] if self._silent.is_set() else self._pairs)], [], [], 0.02
-            )
+                silent = self._silent.is_set()
+                if silent:
+                    self._still.set()
+            readable, _, _ = select.select([self._listener, *([] if silent else self._pairs)], [], [], 0.02)
             for end in readable:
                 if end is self._listener:
                     self._connect()
@@ -98,3 +104,8 @@ class Cable:
                 self._pairs.pop(other, None)
                 end.close()
                 other.close()
+
+
+def _await(event: threading.Event) -> None:
+    if not event.wait(_PATIENCE_S):
+        raise TimeoutError("the cable's thread does not run")

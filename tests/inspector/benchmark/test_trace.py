@@ -54,17 +54,19 @@ def test_work_and_page_faults_between_two_readings_are_seen(recorder: Recorder) 
 
 
 def test_another_thread_that_runs_python_is_seen_and_its_readings_are_no_notes(recorder: Recorder) -> None:
-    over = threading.Event()
+    over, worked = threading.Event(), threading.Event()
 
     def work() -> None:
         recorder()
+        spin(0.02)
+        worked.set()
         while not over.is_set():
             spin(0.001)
 
     thread = threading.Thread(target=work)
     recorder()
     thread.start()
-    time.sleep(0.1)
+    assert worked.wait(60)
     recorder()
     over.set()
     thread.join()

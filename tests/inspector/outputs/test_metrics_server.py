@@ -95,7 +95,10 @@ def test_connections_that_say_nothing_leave_room_for_one_that_asks(server: Metri
     threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
     idle = [connect(server) for _ in range(200)]
     try:
-        assert threading.active_count() <= threads + PLACES + 1
+        until_s = time.monotonic() + 20  # those that gave way may take a moment to be gone
+        while threading.active_count() > threads + PLACES + 1:
+            assert time.monotonic() < until_s
+            time.sleep(0.01)
         # Both ends of those that have a place are in this process; of the others only ours.
         assert len(os.listdir("/proc/self/fd")) <= descriptors + 200 + 2 * PLACES
         scrape_in_the_end(server)

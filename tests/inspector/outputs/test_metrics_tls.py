@@ -99,7 +99,10 @@ def test_handshakes_that_stand_still_leave_room_for_one_that_asks(server: Metric
             stack.enter_context(connection)
             if number % 2:
                 connection.sendall(b"\x16\x03\x01")  # the begin of a hello
-        assert threading.active_count() <= threads + PLACES + 1
+        until_s = time.monotonic() + 20  # those that gave way may take a moment to be gone
+        while threading.active_count() > threads + PLACES + 1:
+            assert time.monotonic() < until_s
+            time.sleep(0.01)
         scrape_in_the_end(server, certificates)
 
 

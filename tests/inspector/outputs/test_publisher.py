@@ -37,8 +37,12 @@ def subscribed(context: zmq.Context, publisher: Publisher, endpoint: str, topic:
         publisher.publish("warm-up", {})
         if subscriber.poll(20):
             break
-    while subscriber.poll(100):
-        assert subscriber.recv_multipart()[0] == b"warm-up"
+    publisher.publish("warm-up", {"last": True})
+    told: list[bytes] = []
+    while told != [b"warm-up", b'{"last": true}']:
+        assert subscriber.poll(20_000)
+        told = subscriber.recv_multipart()
+        assert told[0] == b"warm-up"
     return subscriber
 
 

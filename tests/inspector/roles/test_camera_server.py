@@ -227,7 +227,6 @@ def test_before_the_start_and_in_a_pause_nothing_is_a_part(site: Site) -> None:
     assert take(station, 1)[0].source == "first"
     station.pause()
     until(lambda: site.camera.script.empty())
-    time.sleep(0.1)
     site.camera.trigger("in the pause")
     until(lambda: site.camera.script.empty())
     station.resume()
@@ -258,7 +257,6 @@ def test_what_a_short_break_of_the_link_swallows_is_a_part(site: Site) -> None:
     site.camera.trigger("before")
     take(station, 1)
     site.cable.pull()
-    time.sleep(0.1)
     for number in range(4):
         site.camera.trigger(f"swallowed {number}")
     until(lambda: site.camera.script.empty())
@@ -282,7 +280,6 @@ def test_a_dead_link_is_found_out_and_the_next_process_of_the_run_knows_what_it_
     site.camera.trigger("before")
     take(station, 1)
     site.cable.silence()
-    time.sleep(0.1)
     for number in range(7):
         site.camera.trigger(f"unseen {number}")
     with pytest.raises(CameraError, match=r"no sign of life for 0\.5 s"):
@@ -292,7 +289,6 @@ def test_a_dead_link_is_found_out_and_the_next_process_of_the_run_knows_what_it_
     with pytest.raises(CameraError, match="no answer"):
         site.station(memory=tmp_path, lost_after_s=0.5).open()
     site.cable.pull()
-    time.sleep(0.1)
     site.cable.mend()
     again = opened(site.station(memory=tmp_path))
     site.camera.trigger("after")
@@ -327,6 +323,7 @@ def test_another_run_begins_with_what_comes_now(site: Site, tmp_path: Path) -> N
 
 
 def test_one_station_at_a_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SILENT_NS", 60_000_000_000)
     first = opened(site.station())
     nothing_comes(first, 0.1)
     with pytest.raises(CameraError, match="in use by station press-1"):

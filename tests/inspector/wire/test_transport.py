@@ -118,8 +118,12 @@ def test_credit_bounds_the_frames_that_wait_exactly(
         assert send_all(sender, 1, pixels) == 1
     for _ in range(frames):
         receive(receiver)
-    serve(sender)
-    assert sender.waiting == 0
+
+    def all_given_back() -> bool:
+        sender.take_credits()
+        return sender.waiting == 0
+
+    until(all_given_back, "the credit comes back")
     assert receiver.receive() is None
     assert send_all(sender, 1, pixels) == frames
 
@@ -178,6 +182,7 @@ def test_new_camera_process_gets_the_workers_credit(transport: Transport) -> Non
     assert send_all(first, 1) == 3
     receive(receiver)
     receive(receiver)  # one frame is left in the worker's hands, and two credits are on their way
+    assert receiver.socket.poll(20_000)
     first.close()
     second = transport.sender()
     taken = []
@@ -186,7 +191,7 @@ def test_new_camera_process_gets_the_workers_credit(transport: Transport) -> Non
         second.take_credits()
         frame = receiver.receive()
         taken.extend([frame] if frame else [])
-        return second.choose() == 1
+        return second.choose() == 1 and bool(taken)
 
     until(turn, "the worker gives credit to the new camera process")
     serve(second)
