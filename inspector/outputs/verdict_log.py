@@ -73,10 +73,13 @@ class VerdictLog:
         try:
             self._queue.put(None, timeout=timeout_s)
             self._thread.join(timeout_s)
+            left = self.waiting  # the last is no record, but the writer holds one
         except queue.Full:
-            log.error("verdict log: %d records not written, the disk is too slow", self.waiting)
+            left = self.waiting
         if not self._thread.is_alive():
             self._file.close()
+        else:
+            log.error("verdict log: %d records not written, the disk is too slow", left)
         self._thread = None
 
     def _write(self) -> None:

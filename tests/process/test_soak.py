@@ -37,6 +37,8 @@ WIDTH_PX, HEIGHT_PX = map(int, os.environ.get("INSPECTOR_SOAK_SIZE", "640x480").
 #: Short enough for the rate; the gain makes up for it, so that the pixels stay those of the pictures.
 EXPOSURE_US = min(5000.0, 0.9e6 / RATE)
 TRANSPORT = os.environ.get("INSPECTOR_SOAK_TRANSPORT", "shared_memory")
+#: Frames that may wait for the worker: ten seconds of them, where they are small.
+QUEUE_FRAMES = max(32, min(256, (128 << 20) // (WIDTH_PX * HEIGHT_PX)))
 #: Frames until memory is what it will be.
 SETTLING_SHARE = 0.25
 
@@ -139,7 +141,7 @@ def configure(random_recipe: Path, plant: Plant) -> Callable[[Path], InspectorCo
                     "free_running": True,
                     "buffers": 32,
                 },
-                "line": {"deadline_ms": 20_000, "queue_frames": 32},
+                "line": {"deadline_ms": 20_000, "queue_frames": QUEUE_FRAMES},
                 "transport": TRANSPORT,
                 "worker": {"allow_random_weights": True},
                 "verdicts": {"endpoint": None, "log": None},
@@ -180,6 +182,6 @@ def test_no_frame_is_lost_and_memory_stays_flat(configure: Callable[[Path], Insp
     assert list(record.scores) == [sums[(number - 1) % len(sums)] for number in record.ids]
     assert list(record.ids) == list(range(1, len(record.ids) + 1)), "a frame was lost or judged out of turn"
     assert set(record.causes) <= {Cause.SCORE_ABOVE_THRESHOLD, Cause.SCORE_WITHIN_THRESHOLD, Cause.SHUTDOWN}
-    assert record.causes[Cause.SHUTDOWN] <= 32 + 4 + 2, "more than can be under way at the end"
+    assert record.causes[Cause.SHUTDOWN] <= QUEUE_FRAMES + 4 + 2, "more than can be under way at the end"
     assert all(rising(values) < 8 for values in samples.memory_mb.values())
     assert all(values[-1] <= values[0] for values in samples.descriptors.values())

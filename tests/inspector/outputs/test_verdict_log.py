@@ -128,6 +128,22 @@ def test_disk_that_hangs_does_not_hold_the_end_up(
     disk().close()
 
 
+def test_records_that_a_slow_disk_has_not_taken_at_the_end_are_told(
+    tmp_path: Path, disk: Callable[[], Disk], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With room in the queue they were lost without a word."""
+    log = VerdictLog(tmp_path / "verdicts.jsonl", 10)
+    disk().open.clear()
+    for part in range(3):
+        log.append({"part": part})
+    until(lambda: log.waiting == 2)  # the writer holds one
+    log.close(timeout_s=0.05)
+    assert "3 records not written, the disk is too slow" in caplog.text
+    disk().open.set()
+    until(lambda: log.waiting == 0)
+    disk().close()
+
+
 def test_writes_that_take_a_part_only_make_whole_lines(tmp_path: Path, disk: Callable[[], Disk]) -> None:
     path = tmp_path / "verdicts.jsonl"
     log = VerdictLog(path, 100)
