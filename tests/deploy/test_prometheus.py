@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import urllib.parse
@@ -23,20 +22,16 @@ import yaml
 from inspector.recipe.store import load_recipe, write_recipe
 from inspector.wire.curve import write_key_pair
 
+from ..ports import free_port
 from ..process.conftest import Daemon, StartDaemon, wait_for
 from ..striped_parts import damaged_part, striped_part
 from .monitoring import Expression, panel_expressions, rule_expressions
 
-pytestmark = pytest.mark.process
+#: A busy machine has little time for archive, refiner and shadow, which all have to have done something.
+pytestmark = [pytest.mark.process, pytest.mark.timeout(400)]
 
 #: Series that need a device which a test machine does not have.
 WITHOUT_DATA = {"DCGM_": "dcgm-exporter needs an NVIDIA GPU"}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 class Prometheus:
@@ -187,14 +182,14 @@ def check(prometheus: Prometheus, root: Path, without_data: dict[str, str]) -> N
         return not missing()
 
     try:
-        wait_for(all_there, "data", patience_s=60)
+        wait_for(all_there, "data", patience_s=180)
     except AssertionError:
         pytest.fail("no data for:\n" + "\n".join(missing()))
     for rule in prometheus.get("rules")["groups"]:
         for state in rule["rules"]:
             assert state["health"] == "ok", state
             assert not state.get("lastError"), state
-    wait_for(lambda: prometheus.query('inspector_process_up{process="worker"} == 1'), "the worker", patience_s=10)
+    wait_for(lambda: prometheus.query('inspector_process_up{process="worker"} == 1'), "the worker")
     wait_for(lambda: prometheus.query('inspector_refinements_total{outcome="refined"} > 0'), "outlines")
     wait_for(lambda: prometheus.query('inspector_shadow_parts_total{line="pass",shadow="fail"} > 0'), "the shadow")
     assert prometheus.query("sum(inspector_ledger_imbalance_parts)")[0]["value"][1] == "0"

@@ -15,8 +15,9 @@ from inspector.config.schema import MutualTls
 from inspector.outputs.metrics_server import MetricsServer, tls_context
 
 from ..certificates import make_certificates
+from ..ports import free_port
 from ..process.conftest import wait_for
-from .test_prometheus import Prometheus, free_port
+from .test_prometheus import Prometheus
 
 pytestmark = pytest.mark.process
 
@@ -59,10 +60,12 @@ def test_the_shipped_example_scrapes_with_a_certificate_and_nothing_without(
     try:
         prometheus = Prometheus(port)
         wait_for(prometheus.ready, "Prometheus is ready")
-        wait_for(lambda: prometheus.query('parts{job="inspector"}'), f"a scrape\n{(tmp_path / 'log').read_text()}")
-        wait_for(lambda: prometheus.query('up{job="stranger"}'), "a scrape of the stranger's")
-        assert prometheus.query('parts{job="inspector"}')[0]["value"][1] == "7"
-        assert prometheus.query('up{job="stranger"}')[0]["value"][1] == "0"
+        (scraped,) = wait_for(
+            lambda: prometheus.query('parts{job="inspector"}'), f"a scrape\n{(tmp_path / 'log').read_text()}"
+        )
+        assert scraped["value"][1] == "7"
+        (tried,) = wait_for(lambda: prometheus.query('up{job="stranger"}'), "a scrape of the stranger's")
+        assert tried["value"][1] == "0"
         assert prometheus.query('parts{job="stranger"}') == []
     finally:
         process.terminate()
