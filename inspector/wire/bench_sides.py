@@ -105,7 +105,7 @@ class SendingSide:
         self._settle()
         cpu_s, before = time.process_time(), self._sent
         until_ns = time.monotonic_ns() + round(self._orders.seconds * 1e9)
-        while time.monotonic_ns() < until_ns:
+        while self._sent == before or time.monotonic_ns() < until_ns:
             self._send(Phase.RATE)
         self._settle()
         cpu_s, frames = time.process_time() - cpu_s, self._sent - before

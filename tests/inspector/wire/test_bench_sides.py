@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inspector.wire.bench_sides import Orders, Phase, ReceivingSide
+from inspector.domain.frame import Pixels
+from inspector.wire.bench_sides import Orders, Phase, ReceivingSide, SendingSide
 from inspector.wire.frames import ReceivedFrame
+from inspector.wire.messages import FrameHeader
 
 from .conftest import header
 
@@ -41,6 +43,35 @@ def test_changed_frame_is_found_out(fault: str, reading: Any, phase: Phase) -> N
     assert side._take()
     assert not side._take()
     assert side._wrong == (fault != "none")
+
+
+class Sender:
+    """Always has room."""
+
+    waiting = 0
+
+    def __init__(self) -> None:
+        self.phases: list[int] = []
+
+    def choose(self) -> int:
+        return 1
+
+    def send(self, worker: int, header: FrameHeader, pixels: Pixels) -> None:
+        self.phases.append(header.triggered_ns)
+
+    def take_credits(self) -> None:
+        pass
+
+    def counts(self) -> dict[str, float]:
+        return {}
+
+
+def test_a_rate_is_measured_on_a_frame_at_least() -> None:
+    """A process that stood still for all of a short time sent none, and the measurement divided by nothing."""
+    orders = Orders("sender", "message", "", None, 8, 4, "ready", "nothing", 0.0, 1.0)
+    sender: Any = Sender()
+    assert SendingSide(orders, sender).run()["frames"] == 1
+    assert sender.phases.count(Phase.RATE) == 1
 
 
 def test_frames_are_the_same_in_both_processes_and_differ_from_each_other() -> None:
