@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import pytest
 from hypothesis import HealthCheck, settings
 
+from . import delays
 from .gentl_simulator.plant import CompilerMissing, Plant, build_producer
 from .recovery import MEASURED, Recovered, Running, add_option, seconds_to_recover, write_report
 from .striped_parts import SIDE_PX, striped_part
@@ -32,6 +33,17 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     add_option(parser)
+    delays.add_option(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    delays.configure(config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    with delays.delays(item):
+        return (yield)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
 
@@ -153,14 +155,29 @@ class Daemon:
         return Counter(record["cause"] for record in records)
 
 
+def scrape(address: str) -> str:
+    """What a metrics endpoint answers; asked again where this process was slow to ask, for which the server has bounds."""
+    for _ in range(10):
+        try:
+            with urllib.request.urlopen(address, timeout=20) as answer:
+                return str(answer.read().decode())
+        except (ConnectionResetError, BrokenPipeError, IncompleteRead):
+            pass
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, (ConnectionResetError, BrokenPipeError)):
+                raise
+    raise AssertionError(f"{address} closed ten connections before its answer was read")
+
+
+def metrics(daemon: Daemon) -> str:
+    """The daemon's metrics; nothing before it answers."""
+    address = re.search(r"http://127\.0\.0\.1:\d+/metrics", daemon.errors())
+    return "" if address is None else scrape(address.group())
+
+
 def samples(daemon: Daemon, name: str) -> list[Sample]:
     """The series of this name among the daemon's metrics; none before it answers."""
-    port = re.search(r"http://127\.0\.0\.1:(\d+)/metrics", daemon.errors())
-    if port is None:
-        return []
-    with urllib.request.urlopen(f"http://127.0.0.1:{port.group(1)}/metrics", timeout=20) as answer:
-        text = answer.read().decode()
-    families = text_string_to_metric_families(text)
+    families = text_string_to_metric_families(metrics(daemon))
     return [sample for family in families for sample in family.samples if sample.name == name]
 
 
