@@ -108,8 +108,9 @@ def test_a_child_is_killed_or_stopped_and_the_line_recovers_with_all_slots(
         supervision={"heartbeat_timeout_s": 2, "restarts": 100},
     )
     daemon.wait_for_verdicts(20)
-    child, injected_ns = daemon.wait_for_child(role), time.monotonic_ns()
+    child = daemon.wait_for_child(role)
     os.kill(child, number)
+    injected_ns = time.monotonic_ns()
     daemon.wait_for_child(role, other_than=child)
     recovered(daemon, injected_ns)
     before = daemon.records()[-1]["part"]
@@ -139,9 +140,10 @@ def test_worker_and_gate_stop_for_longer_than_a_lease_and_nothing_is_judged_on_o
         supervision={"heartbeat_timeout_s": 1, "restarts": 100},
     )
     daemon.wait_for_verdicts(20)
-    worker, stopped_ns = daemon.wait_for_child("worker"), time.monotonic_ns()
+    worker = daemon.wait_for_child("worker")
     for pid in (worker, daemon.process.pid):
         os.kill(pid, signal.SIGSTOP)
+    stopped_ns = time.monotonic_ns()
     time.sleep(1.6)
     for pid in (worker, daemon.process.pid):
         os.kill(pid, signal.SIGCONT)
