@@ -156,7 +156,7 @@ class Daemon:
 
 
 def scrape(address: str) -> str:
-    """What a metrics endpoint answers; asked again where this process was slow to ask, for which the server has bounds."""
+    """What an endpoint of metrics answers; asked again where this process was too slow for the server's bounds."""
     for _ in range(10):
         try:
             with urllib.request.urlopen(address, timeout=20) as answer:
