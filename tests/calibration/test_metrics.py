@@ -174,14 +174,14 @@ def brute_force_aupro(maps: Maps, masks: Masks, limit: float) -> float:
     return area / limit
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), levels=st.integers(2, 60), limit=st.sampled_from([0.05, 0.3, 1.0]))
 def test_aupro_agrees_with_brute_force(seed: int, levels: int, limit: float) -> None:
     maps, masks = random_case(seed, levels)
     assert aupro(maps, masks, limit) == pytest.approx(brute_force_aupro(maps, masks, limit), abs=1e-9)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), levels=st.integers(2, 60))
 def test_pixel_metrics_agree_with_scikit_learn(seed: int, levels: int) -> None:
     maps, masks = random_case(seed, levels)
@@ -248,7 +248,7 @@ def test_aupimo_leaves_out_a_bad_image_whose_mask_is_empty() -> None:
         aupimo(maps, masks, labels=[1, 0])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     data=st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=2, max_size=40).filter(
         lambda rows: len({bad for bad, _ in rows}) == 2

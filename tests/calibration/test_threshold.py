@@ -65,7 +65,6 @@ def test_promise_of_the_maximum(parts: int, promise: float) -> None:
     assert promised_rate(parts, 1, 0.95) == pytest.approx(1 - 0.05 ** (1 / parts), rel=1e-9)
 
 
-@settings(deadline=None)
 @given(parts=st.integers(1, 6000), target=RATES, confidence=CONFIDENCES)
 def test_rank_is_the_largest_that_keeps_the_promise(parts: int, target: float, confidence: float) -> None:
     rank = admissible_rank(parts, target, confidence)
@@ -77,7 +76,6 @@ def test_rank_is_the_largest_that_keeps_the_promise(parts: int, target: float, c
         assert stats.binom.sf(rank, parts, target) < confidence + 1e-9
 
 
-@settings(deadline=None)
 @given(target=RATES, confidence=CONFIDENCES, exceedances=st.integers(0, 6))
 def test_one_part_less_than_needed_is_too_few(target: float, confidence: float, exceedances: int) -> None:
     parts = parts_needed(target, confidence, exceedances)
@@ -85,7 +83,7 @@ def test_one_part_less_than_needed_is_too_few(target: float, confidence: float, 
     assert parts == exceedances + 1 or admissible_rank(parts - 1, target, confidence) <= exceedances
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     scores=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400),
     target=st.floats(0.005, 0.3),
@@ -235,7 +233,6 @@ def test_impossible_counts_are_refused(false_rejects: int, parts: int) -> None:
         upper_rate(false_rejects, parts, 0.95)
 
 
-@settings(deadline=None)
 @given(parts=st.integers(1, 2000), share=st.floats(0, 1), confidence=CONFIDENCES)
 def test_upper_rate_is_the_clopper_pearson_limit(parts: int, share: float, confidence: float) -> None:
     false_rejects = int(share * parts)
@@ -252,7 +249,6 @@ def test_upper_rate_of_nothing_promises_nothing() -> None:
     assert upper_rate(0, 0, 0.95) == 1.0
 
 
-@settings(deadline=None)
 @given(parts=st.integers(1, 500), confidence=CONFIDENCES)
 def test_promise_grows_with_the_rank(parts: int, confidence: float) -> None:
     rates = [promised_rate(parts, rank, confidence) for rank in range(1, min(parts, 20) + 1)]

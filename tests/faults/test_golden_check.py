@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import re
-import urllib.request
 
 import pytest
 
-from ..process.conftest import Daemon, StartDaemon, wait_for
+from ..process.conftest import Daemon, StartDaemon, metrics, wait_for
 
 pytestmark = pytest.mark.process
 
 
 def age_s(daemon: Daemon) -> float:
-    address = re.search(r"http://127\.0\.0\.1:\d+/metrics", daemon.errors())
-    assert address is not None
-    with urllib.request.urlopen(address.group(), timeout=20) as answer:
-        text = answer.read().decode()
-    found = re.search(r"^inspector_golden_check_age_seconds\{.*\} (.+)$", text, re.MULTILINE)
+    found = re.search(r"^inspector_golden_check_age_seconds\{.*\} (.+)$", metrics(daemon), re.MULTILINE)
     return float(found.group(1)) if found else -1.0
 
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import signal
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from inspector.outputs.archive import stored_entries
 
-from ..process.conftest import Daemon, StartDaemon, wait_for
+from ..process.conftest import Daemon, StartDaemon, metrics, wait_for
 from ..recovery import PATIENCE_S, Recovered, seconds_to_recover
 
 pytestmark = pytest.mark.process
@@ -46,10 +44,7 @@ def set_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int]
 
 def figures(daemon: Daemon) -> dict[str, float]:
     """All metrics, by name and labels."""
-    address = re.search(r"http://(127\.0\.0\.1:\d+)/metrics", daemon.errors())
-    assert address is not None
-    with urllib.request.urlopen(f"http://{address.group(1)}/metrics", timeout=20) as answer:
-        families = list(text_string_to_metric_families(answer.read().decode()))
+    families = list(text_string_to_metric_families(metrics(daemon)))
     return {
         "/".join([sample.name, *sample.labels.values()]): sample.value
         for family in families

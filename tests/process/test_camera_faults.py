@@ -112,8 +112,9 @@ def test_stalled_stream_and_crashed_producer_are_found_out_and_a_new_camera_proc
 ) -> None:
     daemon = line(FREE_RUN, free_running=True)
     daemon.wait_for_verdicts(5)
-    camera, stalled_ns = daemon.wait_for_child("camera"), time.monotonic_ns()
+    camera = daemon.wait_for_child("camera")
     plant.tell("stall SIM0001 3600000")
+    stalled_ns = time.monotonic_ns()
     wait_for(lambda: causes(daemon)["camera_lost"] >= 1, "the loss among the verdicts\n" + daemon.errors())
     since = time.monotonic()
     camera = daemon.wait_for_child("camera", other_than=camera)

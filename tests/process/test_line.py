@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import time
-import urllib.request
 from pathlib import Path
 
 import cv2
@@ -15,7 +14,7 @@ import pytest
 import zmq
 
 from ..recovery import Recovered
-from .conftest import StartDaemon, wait_for
+from .conftest import StartDaemon, metrics, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -69,19 +68,11 @@ def test_verdicts_heartbeats_and_metrics_go_out(start_quick: StartDaemon, tmp_pa
         assert verdict["run"] == heartbeat["run"]
         assert verdict["decision"] in {"pass", "fail", "not_inspected"}
 
-        port = re.search(r"http://127\.0\.0\.1:(\d+)/metrics", daemon.errors())
-        assert port is not None
-
-        def scraped() -> str:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port.group(1)}/metrics", timeout=20) as answer:
-                body: str = answer.read().decode()
-            return body
-
         def counted(text: str, name: str) -> float:
             return sum(float(value) for value in re.findall(rf"^{name}\{{.*\}} (.+)$", text, re.M))
 
         def with_a_part() -> str | None:
-            text = scraped()
+            text = metrics(daemon)
             return text if counted(text, "inspector_parts_total") > 0 else None
 
         text = wait_for(with_a_part, "the verdict in the metrics")  # it is counted just after it went out

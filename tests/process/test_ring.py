@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from inspector.benchmark.checksum_worker import checksum
 
 from ..gentl_simulator.plant import Plant
 from ..recovery import Recovered
-from .conftest import Daemon, StartDaemon, wait_for
+from .conftest import Daemon, StartDaemon, metrics, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -35,11 +33,8 @@ def carried(by: str) -> str:
 
 def metric(daemon: Daemon, series: str) -> float:
     """The value of a series whose line begins so; labels stand in the order of the alphabet."""
-    port = re.search(r"http://127\.0\.0\.1:(\d+)/metrics", daemon.errors())
-    assert port is not None
-    with urllib.request.urlopen(f"http://127.0.0.1:{port.group(1)}/metrics", timeout=20) as answer:
-        text = answer.read().decode()
-    return next(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(series))
+    lines = metrics(daemon).splitlines()
+    return next(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(series))
 
 
 def judged(daemon: Daemon) -> list[dict[str, Any]]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import urllib.request
 
 import pytest
 import zmq
 
 from inspector.recipe.store import Recipe
 
-from .conftest import Daemon, StartDaemon, wait_for
+from .conftest import StartDaemon, metrics, wait_for
 from .test_changeover import inspector, other_recipe
 
 __all__ = ["other_recipe"]
@@ -22,13 +21,6 @@ pytestmark = pytest.mark.process
 CONVEYOR = {"kind": "synthetic", "rate": 25, "width_px": 64, "height_px": 64}
 #: The shadow loads its network on a machine that may be busy with other things.
 ROOMY = {"queue_frames": 500}
-
-
-def metrics(daemon: Daemon) -> str:
-    url = next(word for word in daemon.errors().split() if word.endswith("/metrics"))
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        text: str = answer.read().decode()
-    return text
 
 
 def test_a_shadow_that_rejects_everything_changes_no_verdict(start: StartDaemon, other_recipe: Recipe) -> None:

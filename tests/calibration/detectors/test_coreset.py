@@ -19,7 +19,7 @@ def greedy(points: torch.Tensor, first: int, count: int) -> list[int]:
     return coreset.chosen
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.integers(1, 5))
 def test_each_point_is_the_farthest_from_those_before(seed: int, count: int, width: int) -> None:
     points = np.random.default_rng(seed).normal(size=(40, width))

@@ -123,7 +123,7 @@ def test_what_is_no_image_is_corrupt(data: bytes) -> None:
     assert caught.value.cause is Cause.FRAME_CORRUPT
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(place=st.integers(0, 2000), change=st.integers(1, 255), suffix=st.sampled_from([".png", ".jpg", ".bmp"]))
 def test_flipped_bytes_give_pixels_or_a_part_error(place: int, change: int, suffix: str) -> None:
     data = bytearray(encode(suffix, picture(32, 32)))

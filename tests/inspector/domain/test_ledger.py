@@ -158,7 +158,7 @@ class AnyLine(RuleBasedStateMachine):
         assert (self.ledger.stray_results, self.ledger.duplicate_triggers) == (self.strays, self.duplicates)
 
 
-AnyLine.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+AnyLine.TestCase.settings = settings(max_examples=120, stateful_step_count=40)
 TestAnyLine = AnyLine.TestCase
 
 

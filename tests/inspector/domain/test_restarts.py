@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.domain.restarts import LossRetry, RestartBudget
 
 
-@settings(deadline=None)
 @given(
     restarts=st.integers(0, 4),
     window_ns=st.integers(1, 100),
@@ -46,7 +45,6 @@ def test_no_restart_at_all() -> None:
     assert RestartBudget(restarts=0, window_ns=1000).next_start_ns(0) is None
 
 
-@settings(deadline=None)
 @given(waits_ns=st.lists(st.integers(0, 50), min_size=1, max_size=60))
 def test_a_lost_device_is_tried_for_ever_and_never_more_often_than_the_pause_says(waits_ns: list[int]) -> None:
     retry = LossRetry(give_up_ns=None, longest_pause_ns=40, pause_ns=5)

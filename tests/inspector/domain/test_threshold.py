@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import inspector.domain.threshold as module
@@ -35,7 +35,6 @@ def make(**changes: Any) -> Threshold:
     return Threshold(**(settings | changes))
 
 
-@settings(deadline=None)
 @given(score=FINITE, value=FINITE)
 def test_finite_scores_pass_exactly_up_to_the_threshold(score: float, value: float) -> None:
     decision, cause = decide(score, make(value=value))
@@ -56,7 +55,6 @@ def test_score_that_is_not_finite_is_not_inspected(score: float) -> None:
     assert decide(score, make()) == (Decision.NOT_INSPECTED, Cause.SCORE_NOT_FINITE)
 
 
-@settings(deadline=None)
 @given(score=FINITE, sample=st.lists(FINITE, max_size=30))
 def test_p_value_is_the_share_of_scores_at_least_as_high(score: float, sample: list[float]) -> None:
     expected = (1 + sum(other >= score for other in sample)) / (len(sample) + 1)

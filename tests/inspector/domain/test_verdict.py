@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.domain.verdict import Cause, Decision, Verdict
@@ -14,7 +14,6 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
 TIME_NS = st.integers(0, 2**62)
 
 
-@settings(deadline=None)
 @given(
     decision=st.sampled_from(Decision),
     cause=st.sampled_from(Cause),

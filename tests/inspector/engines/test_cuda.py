@@ -109,7 +109,7 @@ POOL = frames(12)
 EXPECTED = [cheap_score(frame) for frame in POOL]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data(), shape=st.sampled_from([SHAPE, None]), registered=st.booleans())
 def test_whatever_order_the_device_takes_each_frame_has_its_own_score(
     data: st.DataObject, shape: tuple[int, ...] | None, registered: bool
@@ -142,7 +142,7 @@ COLOURED: list[Frame] = [*RAW, *frames(6, (*SHAPE, 3))]
 EXPECTED_COLOURED = [cheap_score(demosaiced(frame)) for frame in COLOURED]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data(), shape=st.sampled_from([(*SHAPE, 3), None]), registered=st.booleans())
 def test_raw_frames_among_pictures_keep_their_own_scores_too(
     data: st.DataObject, shape: tuple[int, ...] | None, registered: bool

@@ -38,7 +38,7 @@ def number(formats: list[PixelFormat]) -> torch.Tensor:
     return torch.tensor(formats, dtype=torch.uint8)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     formats=st.lists(st.sampled_from(BAYER), min_size=1, max_size=4),
     height_px=st.integers(3, 40),

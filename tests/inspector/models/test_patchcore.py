@@ -103,7 +103,7 @@ def test_patch_is_the_mean_of_its_neighbourhood_in_every_level() -> None:
     np.testing.assert_allclose(embedded[64:, 2, 3], 0.25 * above + 0.75 * below, rtol=1e-4, atol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(1e-3, 1e3))
 def test_squared_distances_are_those_of_a_difference(seed: int, scale: float) -> None:
     generator = torch.Generator().manual_seed(seed)

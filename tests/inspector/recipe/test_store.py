@@ -99,7 +99,7 @@ def test_content_can_be_checked_with_ordinary_tools(written: Recipe) -> None:
     assert done.returncode == 0
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(name=st.sampled_from([MANIFEST, WEIGHTS, CONTENT]), place=st.integers(0, 10_000), change=st.integers(1, 255))
 def test_every_flipped_byte_is_refused(written: Recipe, name: str, place: int, change: int) -> None:
     whole = (written.folder / name).read_bytes()

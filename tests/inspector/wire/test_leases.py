@@ -134,7 +134,7 @@ class Line(RuleBasedStateMachine):
 
 
 TestLine = Line.TestCase
-TestLine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestLine.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 def test_worker_that_is_gone_leaves_its_slots_at_once() -> None:

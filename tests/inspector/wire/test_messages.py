@@ -103,13 +103,12 @@ def head(kind: int, magic: bytes = MAGIC, version: int = VERSION) -> bytes:
     return struct.pack("<4sHH", magic, version, kind)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(message=ANY)
 def test_message_arrives_as_it_was_sent(message: Any) -> None:
     assert type(message).decode(message.encode()) == message
 
 
-@settings(deadline=None)
 @given(message=FOR_THE_GATE)
 def test_gate_tells_its_messages_apart(message: Any) -> None:
     assert decode_for_gate(message.encode()) == message
@@ -126,7 +125,7 @@ def test_missing_score_arrives_as_nan() -> None:
     assert math.isnan(Result.decode(sent.encode()).score)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(message=ANY, share=st.floats(0, 1, exclude_max=True))
 def test_truncated_message_is_refused(message: Any, share: float) -> None:
     data = message.encode()
@@ -143,7 +142,7 @@ def test_message_that_is_too_long_is_refused(message: Any, more: bytes) -> None:
         type(message).decode(message.encode() + more)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(
     data=st.binary(max_size=200) | st.builds(bytes.__add__, st.sampled_from(Kind).map(head), st.binary(max_size=200))
 )
@@ -155,7 +154,7 @@ def test_garbage_is_refused_and_nothing_worse(data: bytes) -> None:
             decode(data)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(message=ANY, place=st.integers(0, 1000), change=st.integers(1, 255))
 def test_flipped_byte_gives_a_message_of_the_same_kind_or_is_refused(message: Any, place: int, change: int) -> None:
     data = bytearray(message.encode())

@@ -20,7 +20,7 @@ def test_pieces_lie_inside(rows: int, columns: int, spare: tuple[int, int], seed
     assert np.zeros(size)[down, right].shape == (rows, columns)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(rows=st.integers(40, 200), columns=st.integers(40, 200), scale=st.floats(70, 3000), seed=st.integers(0, 99))
 def test_noise_has_mean_0_and_deviation_1(rows: int, columns: int, scale: float, seed: int) -> None:
     field = noise(
