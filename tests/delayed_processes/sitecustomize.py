@@ -55,7 +55,7 @@ class LatePolls(MetaPathFinder):
                 stand_still()
                 return found
 
-            module.Poller.poll = late  # type: ignore[attr-defined]
+            module.Poller.poll = late
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
