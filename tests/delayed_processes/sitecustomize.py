@@ -50,8 +50,8 @@ class LatePolls(MetaPathFinder):
             load(module)
             poll = module.Poller.poll
 
-            def late(*arguments: Any) -> Any:
-                found = poll(*arguments)
+            def late(*arguments: Any, **named: Any) -> Any:
+                found = poll(*arguments, **named)
                 stand_still()
                 return found
 
