@@ -272,6 +272,7 @@ class Line:
             "pending": tally.pending,
             "camera_ready": self.camera.ready,
             "worker_ready": self.worker.ready,
+            "prepared": self.prepared,
             "restarts": self.camera.restarts + self.worker.restarts,
             "drift_alarm": self.recipes.active.drift.alarm,
             **({} if self._shadow is None else self._shadow.describe()),

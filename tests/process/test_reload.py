@@ -75,6 +75,7 @@ def test_a_camera_is_set_up_anew_while_the_line_is_paused(start_quick: StartDaem
     daemon.wait_until_at_rest()
     assert inspector(daemon, "reload", "--why", "more light").returncode == 0
     daemon.wait_for_child("camera", other_than=camera)
+    wait_for(lambda: daemon.status()["prepared"], f"the new camera process\n{daemon.errors()}")
     before = len(daemon.records())
     assert inspector(daemon, "resume", "--why", "done").returncode == 0
     daemon.wait_for_verdicts(before + 20)

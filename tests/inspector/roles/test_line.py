@@ -316,9 +316,10 @@ def test_no_trigger_is_wanted_before_the_camera_process_knows_the_worker(bench: 
     bench.worker.ready = True
     bench.turn(camera_says(0))
     assert bench.camera.told == []
-    assert not bench.line.prepared
+    assert bench.line.status()["prepared"] is False
     assert not bench.line.serving
     bench.turn(camera_says(1))
+    assert bench.line.status()["prepared"] is True
     assert bench.camera.told == ["arm"]
     assert bench.line.serving
 
