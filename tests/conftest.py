@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ from . import delays
 from .gentl_simulator.plant import CompilerMissing, Plant, build_producer
 from .recovery import MEASURED, Recovered, Running, add_option, seconds_to_recover, write_report
 from .striped_parts import SIDE_PX, striped_part
+
+# A shell has its background jobs ignore Ctrl-C, and they hand that on: tests of a Ctrl-C would wait for nothing.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says how busy the machine is, nothing about the program. New examples are for people who can
 # look into what they find: CI runs the same ones each time.
