@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import pytest
@@ -83,6 +85,32 @@ def test_a_jpeg_has_the_pixels_that_opencv_gives_it(shape: tuple[int, ...], prog
     data = cv2.imencode(".jpg", cv2.blur(picture(*shape), (5, 5)), options)[1]
     opened = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR)
     assert np.array_equal(decode_image(data.tobytes()), opened if opened.ndim == 2 else opened[..., ::-1])
+
+
+def without_tables(data: bytes) -> bytes:
+    """As a motion JPEG has it: the standard's Huffman tables are left out."""
+    out, place = data[:2], 2
+    while data[place : place + 2] != b"\xff\xda":
+        after = place + 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+        if data[place : place + 2] != b"\xff\xc4":
+            out += data[place:after]
+        place = after
+    return out + data[place:]
+
+
+@pytest.mark.parametrize(
+    "as_written",
+    [
+        lambda data: data + bytes(100),
+        lambda data: data[:-2] + bytes(2) + data[-2:],
+        lambda data: data[:-2] + b"\xff\xff" + data[-2:],
+        without_tables,
+    ],
+    ids=["zeros behind it", "zeros before its end", "fill bytes", "no tables"],
+)
+def test_a_jpeg_as_cameras_write_it_is_not_damaged(as_written: Callable[[bytes], bytes]) -> None:
+    data = encode(".jpg", cv2.blur(picture(57, 83, 3), (5, 5)))
+    assert np.array_equal(decode_image(as_written(data)), decode_image(data))
 
 
 def test_a_damaged_jpeg_is_mostly_found_out() -> None:
