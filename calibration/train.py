@@ -24,7 +24,7 @@ from calibration.images import read_image, survey
 from calibration.interruption import Interruption
 from calibration.plan import Plan
 from calibration.refinement.fit import MOST_PARTS, fit_prior
-from calibration.scoring import make_scorer
+from calibration.scoring import Scorer, make_scorer
 from calibration.soundness import Soundness
 from calibration.split import Split, parts_for, split_parts
 from calibration.threshold import fit_threshold, parts_needed, upper_rate
@@ -149,6 +149,7 @@ class _Run:
         self.preprocess = Preprocess(geometry, self.normalisation).to(device)
         self.started = time.monotonic()
         self.steps = 0
+        self._made: tuple[Detector, Scorer] | None = None
 
     def make(self) -> Recipe:
         with compute_features(
@@ -243,10 +244,16 @@ class _Run:
         self.checkpoints.save(name, training.state())
         return network
 
+    def _scorer(self, network: Detector) -> Scorer:
+        """What scores with a detector, kept for the next call: in lower precision an engine is compiled for it."""
+        if self._made is None or self._made[0] is not network:
+            made = make_scorer(network, self.preprocess, self.plan.precision, device=self.device, batch=self.plan.batch)
+            self._made = network, made
+        return self._made[1]
+
     def _scores(self, name: str, network: Detector, images: Sequence[int]) -> Tensor:
         """Scores through the very path of the line: file, preprocessing, network."""
-        batch = self.plan.batch
-        score = make_scorer(network, self.preprocess, self.plan.precision, device=self.device, batch=batch)
+        batch, score = self.plan.batch, self._scorer(network)
         out = []
         for first in range(0, len(images), batch):
             chunk = [self.paths[image] for image in images[first : first + batch]]
@@ -280,9 +287,12 @@ class _Run:
         middle = self.split.validation[int(validation.argsort()[len(validation) // 2])]
         golden = read_image(self.paths[middle])
         prior = self._prior(network)
-        where = torch.device("cpu") if self.plan.precision == "float32" else self.device
-        network, preprocess = network.to(where), self.preprocess.to(where)
-        score = make_scorer(network, preprocess, self.plan.precision, device=where, batch=1)
+        if self.plan.precision == "float32":  # such a recipe runs anywhere; its golden score is the CPU's
+            cpu = torch.device("cpu")
+            network = network.to(cpu)
+            score = make_scorer(network, self.preprocess.to(cpu), "float32", device=cpu, batch=1)
+        else:
+            score = self._scorer(network)
         golden_score = float(score([golden])[0])
         self.reporter.say(threshold.describe())
         manifest = RecipeManifest(
