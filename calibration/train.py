@@ -220,6 +220,7 @@ class _Run:
         return network.to(self.device)
 
     def _trained(self, name: str, number: int, images: Sequence[int], cache: FeatureCache) -> Detector:
+        self._made = None  # an engine of the fold before needs memory that the training wants
         network = self._fresh()
         training = self.method.fit(core(network), cache, cache.of_images(images), self.plan)
         self.steps = training.progress().total

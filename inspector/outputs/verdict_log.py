@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import queue
@@ -70,16 +71,13 @@ class VerdictLog:
         """Writes what is left, for at most `timeout_s` seconds. Idempotent."""
         if self._thread is None or self._file is None:
             return
-        try:
+        with contextlib.suppress(queue.Full):
             self._queue.put(None, timeout=timeout_s)
             self._thread.join(timeout_s)
-            left = self.waiting  # the last is no record, but the writer holds one
-        except queue.Full:
-            left = self.waiting
-        if not self._thread.is_alive():
-            self._file.close()
+        if self._thread.is_alive():  # with a record in its hands, for which the last that waits, the end, is counted
+            log.error("verdict log: %d records not written, the disk is too slow", self.waiting)
         else:
-            log.error("verdict log: %d records not written, the disk is too slow", left)
+            self._file.close()
         self._thread = None
 
     def _write(self) -> None:

@@ -187,7 +187,6 @@ class Line:
             return
         if not self.prepared and not (self.serving and self._must_see_triggers()):
             return
-        self.show()  # before its first part: no metrics of parts whose processes look as if they were down
         self.camera.tell("arm")
         self._armed = True
         if not self.serving:

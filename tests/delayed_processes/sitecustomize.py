@@ -4,15 +4,10 @@ random, as they do on a machine that has too much to do.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import sys
 import time
-from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import Any
 
 LEVEL = float(os.environ.get("INSPECTOR_TEST_DELAYS", "0"))
@@ -32,36 +27,21 @@ def stand_still() -> None:
         chance -= share * LEVEL
 
 
-class LatePolls(MetaPathFinder):
-    """Finds pyzmq once, and has its poller stand still at times."""
+def be_late_after_polls() -> None:
+    """Has the loops of this process stand still at times."""
+    import zmq  # only where there are delays
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None, /
-    ) -> ModuleSpec | None:
-        if fullname != "zmq":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec("zmq")
-        assert spec is not None
-        assert spec.loader is not None
-        load = spec.loader.exec_module
+    poll = zmq.Poller.poll
 
-        def exec_module(module: ModuleType) -> None:
-            load(module)
-            poll = module.Poller.poll
+    def late(*arguments: Any, **named: Any) -> Any:
+        found = poll(*arguments, **named)
+        stand_still()
+        return found
 
-            def late(*arguments: Any, **named: Any) -> Any:
-                found = poll(*arguments, **named)
-                stand_still()
-                return found
-
-            module.Poller.poll = late
-
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
+    zmq.Poller.poll = late  # type: ignore[method-assign]
 
 
 COMMAND = " ".join(sys.orig_argv)
 if LEVEL and "pytest" not in COMMAND and any(word in COMMAND for word in ("inspector", "worker.py", "daemon.py")):
     time.sleep(random.random() ** 3 * START_S * LEVEL)
-    sys.meta_path.insert(0, LatePolls())
+    be_late_after_polls()

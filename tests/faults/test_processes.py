@@ -8,21 +8,16 @@ from __future__ import annotations
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
 from ..process.conftest import StartDaemon, wait_for
+from ..process_state import state_of
 from ..recovery import Recovered
 
 pytestmark = pytest.mark.process
 
 CONVEYOR = {"kind": "synthetic", "rate": 60, "width_px": 64, "height_px": 64}
-
-
-def state_of(pid: int) -> str:
-    """As the kernel says it: "T" is stopped."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_a_killed_worker_costs_its_parts_their_verdict_but_loses_none(start: StartDaemon, recovered: Recovered) -> None:

@@ -13,16 +13,14 @@ import pytest
 
 from inspector.benchmark.soak_faults import ALL_FAULTS, FaultInjector, FaultKind, schedule
 
+from ...process_state import state_of
+
 
 @pytest.fixture
 def victim() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
         yield process
         process.kill()
-
-
-def state_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def wait_until(told: list[str], count: int = 1) -> None:

@@ -113,32 +113,18 @@ def test_slow_disk_costs_the_records_beyond_the_bound(tmp_path: Path, disk: Call
     assert log.dropped == 4
 
 
-def test_disk_that_hangs_does_not_hold_the_end_up(
-    tmp_path: Path, disk: Callable[[], Disk], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("room", "told"), [(2, 2), (10, 3)], ids=["full", "with room"])
+def test_disk_that_hangs_does_not_hold_the_end_up_and_what_it_has_not_taken_is_told(
+    tmp_path: Path, disk: Callable[[], Disk], caplog: pytest.LogCaptureFixture, room: int, told: int
 ) -> None:
-    log = VerdictLog(tmp_path / "verdicts.jsonl", 2)
+    """With room in the queue the records were once lost without a word."""
+    log = VerdictLog(tmp_path / "verdicts.jsonl", room)
     disk().open.clear()
     for part in range(3):
         log.append({"part": part})
         until(lambda part=part: log.waiting <= part)  # type: ignore[misc]
     log.close(timeout_s=0.05)
-    assert "2 records not written, the disk is too slow" in caplog.text
-    disk().open.set()
-    until(lambda: log.waiting == 0)
-    disk().close()
-
-
-def test_records_that_a_slow_disk_has_not_taken_at_the_end_are_told(
-    tmp_path: Path, disk: Callable[[], Disk], caplog: pytest.LogCaptureFixture
-) -> None:
-    """With room in the queue they were lost without a word."""
-    log = VerdictLog(tmp_path / "verdicts.jsonl", 10)
-    disk().open.clear()
-    for part in range(3):
-        log.append({"part": part})
-    until(lambda: log.waiting == 2)  # the writer holds one
-    log.close(timeout_s=0.05)
-    assert "3 records not written, the disk is too slow" in caplog.text
+    assert f"{told} records not written, the disk is too slow" in caplog.text
     disk().open.set()
     until(lambda: log.waiting == 0)
     disk().close()

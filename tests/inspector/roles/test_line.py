@@ -330,7 +330,7 @@ def test_metrics_show_the_processes_of_a_line_before_its_first_part(bench: Bench
     bench.line.show()
     bench.turn()
     bench.camera.ready = bench.worker.ready = True
-    bench.turn(camera_says(1))
+    bench.turn(State("worker", 1, "ready"), camera_says(1))
     assert bench.camera.told == ["arm"]
     for process in ("camera", "worker"):
         assert bench.metric(f'inspector_process_up{{process="{process}"').endswith(" 1.0")
